@@ -1,0 +1,121 @@
+//! Limits and times of an engine, each with its reason.
+
+use crate::message::Micros;
+
+const MS: Micros = 1_000;
+
+/// Limits and times. The defaults are right for people and for services in one machine room; the simulator
+/// makes them tiny, because small limits find most bugs.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    /// Longest payload in bytes that `send` takes. 64 KiB: a frame of 1 MiB then always holds several.
+    pub payload_limit: usize,
+    /// Bytes of messages that stay in the log for repair once they are stable. 64 MiB a group.
+    pub retention: usize,
+    /// The log may grow to `retention` times this for messages that are not stable; beyond, the oldest are
+    /// let go and whoever lacks them is told in a gap. 4: a member may be silent for its grace under load.
+    pub retention_factor: usize,
+    /// Most messages held for one origin: a burst that overtook its cause fits, a flood does not.
+    pub held_per_origin: usize,
+    /// Most bytes held for one origin.
+    pub held_bytes_per_origin: usize,
+    /// Most bytes held in all.
+    pub held_bytes: usize,
+    /// Most bytes in one pushed batch: a quarter of a frame, so that control frames are not stuck behind it.
+    pub batch_bytes: usize,
+    /// Most messages in one pushed batch.
+    pub batch_messages: usize,
+    /// Batches under way to one peer. 2: one on the wire while the answer to the other travels back.
+    pub batches_in_flight: usize,
+    /// Most bytes in one answer to a pull.
+    pub pull_bytes: usize,
+    /// How far the slowest counted member may lag before `send` waits, in messages.
+    pub window_messages: u64,
+    /// The same in bytes.
+    pub window_bytes: u64,
+    /// A full window without progress for so long makes a member lagging, which holds nobody back.
+    pub lagging_after: Micros,
+    /// Most origins in one group at a time, members that left and are not retired included.
+    pub max_origins: usize,
+    /// How long a joiner looks for a member before it founds the group itself. 500 ms: several times a dial.
+    pub found_after: Micros,
+    /// How long a joiner waits for a sponsor's or a greeted member's next answer.
+    pub join_patience: Micros,
+    /// How long a missing message is awaited before it is asked for: about two round trips.
+    pub pull_after: Micros,
+    /// Longest pause between two tries to pull the same message.
+    pub pull_backoff: Micros,
+    /// A link on which nothing was sent for so long gets a heartbeat. 2 s: three fit into `silent_after`.
+    pub heartbeat: Micros,
+    /// Shortest time between digest exchanges with a random peer; the longest is twice it.
+    pub exchange: Micros,
+    /// After so long without a sign a member is silent.
+    pub silent_after: Micros,
+    /// How long a silent member counts before it may be closed.
+    pub grace: Micros,
+    /// How late an acknowledgement may be when no answer carries it.
+    pub ack_delay: Micros,
+    /// Bytes delivered after which every peer gets a fresh digest although nobody is idle, so that messages
+    /// become stable, and leave the log, under load too.
+    pub digest_every: usize,
+    /// A pushed batch without an answer for so long is sent anew.
+    pub push_patience: Micros,
+    /// Rules that a test may switch off to prove that its judge notices. All on in every other place.
+    pub rules: Rules,
+}
+
+/// The rules of the protocol that tests switch off one at a time, to show that the simulator's judge judges.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[doc(hidden)]
+pub struct Rules {
+    pub check_dependencies: bool,
+    pub decode_only_next: bool,
+    pub greet_whole_view: bool,
+    pub digest_after_view: bool,
+    pub fetch_unstable: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            check_dependencies: true,
+            decode_only_next: true,
+            greet_whole_view: true,
+            digest_after_view: true,
+            fetch_unstable: true,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            payload_limit: crate::run::MAX_PAYLOAD,
+            retention: 64 << 20,
+            retention_factor: 4,
+            held_per_origin: 4096,
+            held_bytes_per_origin: 16 << 20,
+            held_bytes: 64 << 20,
+            batch_bytes: 256 << 10,
+            batch_messages: crate::run::MAX_RUN,
+            batches_in_flight: 2,
+            pull_bytes: 512 << 10,
+            window_messages: 4096,
+            window_bytes: 1 << 20,
+            lagging_after: 250 * MS,
+            max_origins: crate::run::MAX_CLOCK,
+            found_after: 500 * MS,
+            join_patience: 200 * MS,
+            pull_after: 30 * MS,
+            pull_backoff: 1_500 * MS,
+            heartbeat: 2_000 * MS,
+            exchange: 1_000 * MS,
+            silent_after: 6_000 * MS,
+            grace: 60_000 * MS,
+            ack_delay: 5 * MS,
+            digest_every: 1 << 20,
+            push_patience: 2_000 * MS,
+            rules: Rules::default(),
+        }
+    }
+}

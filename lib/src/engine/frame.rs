@@ -1,0 +1,148 @@
+//! What engines say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::id::{MemberId, Span};
+use crate::message::Intro;
+use crate::run::Run;
+
+/// One thing said by one member of a group to another. Frames may be lost, repeated and reordered: everything
+/// in them is idempotent.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Frame {
+    /// The sender's own messages, as part of its push stream.
+    Push(Run),
+    /// The answer to a push, or a late acknowledgement.
+    PushAck(PushAck),
+    /// A heartbeat: any member to any other.
+    Beat(Beat),
+    /// All that the sender knows about who is in the group.
+    View(View),
+    /// "Send me these."
+    Pull(Pull),
+    /// What a pull got.
+    Pulled(Pulled),
+    /// "I want to join; be my sponsor." Repeated until answered.
+    JoinAsk {
+        /// Counts the joiner's attempts, so that a late answer to an earlier one is recognised.
+        attempt: u32,
+        /// Who asks.
+        intro: Intro,
+    },
+    /// A member's answer to `JoinAsk`.
+    Sponsor(Sponsor),
+    /// A joiner's "count me, and stream to me from my cut".
+    Greet {
+        /// The joiner's attempt.
+        attempt: u32,
+        /// Who greets.
+        intro: Intro,
+        /// Where it starts.
+        cut: Clock,
+    },
+    /// "I count you."
+    Greeted {
+        /// The attempt that was greeted with.
+        attempt: u32,
+    },
+}
+
+/// How far a push stream has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct PushAck {
+    /// The last seq of the stream that the receiver decoded, or, with `restart`, the last one from which on it
+    /// needs the stream anew.
+    pub received: u64,
+    /// How many of the sender's messages the receiver has delivered.
+    pub delivered: u64,
+    /// The stream had a hole: begin again after `received`, with a full clock.
+    pub restart: bool,
+}
+
+/// A heartbeat.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Beat {
+    /// What the sender has delivered; a joiner's is its cut.
+    pub digest: Clock,
+    /// The hash of the sender's view. The digest counts only once that view is merged.
+    pub view: u64,
+    /// Whom the sender has heard from lately, itself left out.
+    pub hears: Vec<MemberId>,
+    /// Answer with a beat of your own.
+    pub wants_answer: bool,
+}
+
+/// Where a member stands, in the order in which one replaces the other within a generation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Standing {
+    /// It was granted a cut and has not spoken yet. It counts.
+    Joining,
+    /// It speaks, and counts.
+    Member,
+    /// It said goodbye with this last seq; it does not count.
+    Left(u64),
+    /// The group decided that it will say no more after this seq.
+    Closed(u64),
+}
+
+impl Standing {
+    /// Whether stability and sending wait for it.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Joining | Self::Member)
+    }
+}
+
+/// What is known of one member. Records of one member are merged by maximum of (generation, standing).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Whose.
+    pub member: MemberId,
+    /// Raised by a reopening.
+    pub generation: u32,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Who it is; absent while only its dots are known.
+    pub intro: Option<Intro>,
+}
+
+/// Records of all members that the sender knows, ascending by member.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// The records.
+    pub records: Vec<Record>,
+}
+
+/// A request for messages, whoever created them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Pull {
+    /// What is wanted; the answer may be cut short.
+    pub wants: Vec<Span>,
+}
+
+/// The answer to a pull: for every dot of the wanted spans the message, `gone`, `never`, or nothing yet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Pulled {
+    /// Messages, one run or more an origin, each with a full clock first.
+    pub runs: Vec<Run>,
+    /// At or below the answerer's base and not kept.
+    pub gone: Vec<Span>,
+    /// Not delivered there.
+    pub never: Vec<Span>,
+}
+
+/// What a joiner gets from its sponsor.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Sponsor {
+    /// The attempt that it answers.
+    pub attempt: u32,
+    /// Where the joiner starts: everything that the sponsor had delivered.
+    pub cut: Clock,
+    /// What is stable as far as the sponsor knows; what lies between it and the cut the joiner fetches, to keep
+    /// it for repair.
+    pub stable: Clock,
+    /// The greatest Lamport time in the cut.
+    pub lamport: u64,
+    /// Everyone that the sponsor knows.
+    pub view: View,
+}

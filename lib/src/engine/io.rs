@@ -1,0 +1,213 @@
+//! What goes into an engine and what comes out.
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::engine::frame::Frame;
+use crate::id::{Dot, MemberId, Span};
+use crate::message::{Message, Micros};
+
+/// One thing that happens to an engine.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Input {
+    /// The application sends. Answered in the same outputs by `Sent` or `Refused` with the ticket.
+    Send {
+        /// Chosen by the caller.
+        ticket: u64,
+        /// What for; `App` or `Call`.
+        kind: crate::message::Kind,
+        /// The bytes.
+        payload: Bytes,
+        /// Wall clock, microseconds since 1970; advisory.
+        sent_at: u64,
+    },
+    /// A peer said something. The caller has made sure that it is `from` who said it.
+    Frame {
+        /// Who.
+        from: MemberId,
+        /// What.
+        frame: Frame,
+    },
+    /// Frames can be sent to this member now. Whatever was believed about its streams is forgotten.
+    LinkUp {
+        /// To whom.
+        peer: MemberId,
+    },
+    /// Frames cannot be sent to this member any more.
+    LinkDown {
+        /// To whom.
+        peer: MemberId,
+    },
+    /// The member's address refuses connections: its process is gone, as far as one can see from here.
+    Refused {
+        /// Who.
+        peer: MemberId,
+    },
+    /// The application leaves. `Output::Left` follows when everyone who is there has it.
+    Leave {
+        /// In words, perhaps empty.
+        reason: String,
+        /// Wall clock, microseconds since 1970; advisory.
+        sent_at: u64,
+    },
+    /// Time has passed. Harmless at any time.
+    Tick,
+}
+
+/// One thing that an engine wants done or known. In order.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Output {
+    /// A message is delivered, one's own included; joins and leaves too.
+    Deliver {
+        /// The message.
+        message: Message,
+        /// How long it was held; 0 if it was deliverable on arrival.
+        held_for: Micros,
+    },
+    /// Something that the application should know.
+    Notice(Notice),
+    /// Say this to that member. May be lost.
+    Send {
+        /// To whom.
+        to: MemberId,
+        /// What.
+        frame: Frame,
+    },
+    /// Send own messages: `Engine::encode_own(batch)` has the bytes, the same for all who stand at the same place.
+    Push {
+        /// To whom.
+        to: MemberId,
+        /// Which messages.
+        batch: Batch,
+    },
+    /// The send with that ticket is stamped, logged and delivered here.
+    Sent {
+        /// The caller's ticket.
+        ticket: u64,
+        /// The message's id.
+        dot: Dot,
+    },
+    /// The send with that ticket was not taken; nothing changed.
+    Refused {
+        /// The caller's ticket.
+        ticket: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// A member has delivered one's own messages up to and including `seq`.
+    Acked {
+        /// Who.
+        by: MemberId,
+        /// How far.
+        seq: u64,
+    },
+    /// The view changed: read `members()` for whom to dial and whom to show.
+    ViewChanged,
+    /// The leave is finished: everyone who is there has it. Nothing more will come out.
+    Left,
+    /// An invariant does not hold. The engine has stopped and takes no more input.
+    Broken(String),
+}
+
+/// A slice of one's own log, as bytes to push.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Batch {
+    /// The messages after this seq,
+    pub after: u64,
+    /// up to and including this one.
+    pub upto: u64,
+    /// Whether it begins a stream, with a full clock.
+    pub fresh: bool,
+}
+
+/// Why a send is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Refusal {
+    /// Still joining, or already leaving.
+    NotMember,
+    /// The payload is longer than the limit in bytes.
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// The window is full: the slowest member that holds others back is too far behind. Try again after `Acked`.
+    WindowFull,
+}
+
+/// Something that the application should know.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Notice {
+    /// No sign of this member for a while.
+    Silent(MemberId),
+    /// A sign again.
+    Resumed(MemberId),
+    /// It holds nobody back any more.
+    Lagging {
+        /// Who.
+        member: MemberId,
+        /// How many of one's own messages it lacks.
+        behind: u64,
+    },
+    /// A message waits for longer than a round trip.
+    Held {
+        /// The message.
+        dot: Dot,
+        /// The first missing cause.
+        needs: Dot,
+        /// How many are held in all.
+        held: usize,
+    },
+    /// The origin will say no more after `last_seq`.
+    Closed {
+        /// Who.
+        origin: MemberId,
+        /// The same everywhere.
+        last_seq: u64,
+        /// How many messages this member had held of it, and of others for its sake.
+        discarded: u64,
+    },
+    /// A closed origin turned out to be alive.
+    Reopened(MemberId),
+    /// These messages are lost to this member: nobody keeps them any more.
+    Gap(Vec<Span>),
+    /// A peer says what no correct member says. Told for the log; its words were ignored.
+    Odd {
+        /// Who.
+        peer: MemberId,
+        /// What was odd.
+        what: &'static str,
+    },
+}
+
+/// What is known about a message.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Whereabouts {
+    /// Delivered here, and still in the log.
+    Delivered(Message),
+    /// At or below this member's base, or trimmed: in its past, not kept.
+    Past,
+    /// Received, waiting for causes.
+    Held {
+        /// The clock with which it was written.
+        clock: Clock,
+        /// Every cause that is not delivered here, as spans.
+        missing: Vec<Missing>,
+    },
+    /// Not received; someone says it exists.
+    Awaited,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// A missing cause of a held message.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Missing {
+    /// The dots.
+    pub span: Span,
+    /// Held here themselves, waiting for other causes; the rest was not received.
+    pub held: u64,
+    /// Who was asked for it, in order.
+    pub asked: Vec<MemberId>,
+    /// Members whose digest says that they have all of it.
+    pub holders: Vec<MemberId>,
+}

@@ -1,0 +1,167 @@
+//! What a group tells its application.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::id::{Dot, MemberId, Span};
+use crate::message::{Member, Stamp};
+
+/// One thing that happened in a group, in this member's delivery order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message, one's own included.
+    Delivered(Delivery),
+    /// A member's first message: from here on it speaks.
+    Joined {
+        /// Who.
+        member: Member,
+        /// Its place in time.
+        stamp: Stamp,
+    },
+    /// A member's last message.
+    Left {
+        /// Who.
+        member: Member,
+        /// In words, perhaps empty.
+        reason: String,
+        /// Its place in time.
+        stamp: Stamp,
+    },
+    /// A message of the protocol itself that no person has a use for; it has a place in everyone's clocks.
+    Control {
+        /// Whose.
+        member: Member,
+        /// Its place in time.
+        stamp: Stamp,
+    },
+    /// No sign of this member for 6 s, or its connection closed and its address refuses. Nothing is lost by it.
+    Silent(Member),
+    /// A sign of it again.
+    Resumed(Member),
+    /// It is too slow to hold the others back; it catches up by itself.
+    Lagging {
+        /// Who.
+        member: Member,
+        /// How many of this member's messages it lacks.
+        behind: u64,
+    },
+    /// A message waits for a cause for longer than a round trip.
+    Held {
+        /// The message.
+        dot: Dot,
+        /// Its first missing cause.
+        needs: Dot,
+        /// How many messages are held in all.
+        held: usize,
+    },
+    /// The group decided that `origin` will say no more after `last_seq`, which is the same everywhere.
+    Closed {
+        /// Who.
+        origin: Member,
+        /// Its last message.
+        last_seq: u64,
+        /// How many messages that this member held were given up with it.
+        discarded: u64,
+    },
+    /// A closed origin turned out to be alive.
+    Reopened {
+        /// Who.
+        origin: Member,
+    },
+    /// Exactly these messages are lost to this member: nobody keeps them any more.
+    Gap {
+        /// Which.
+        dots: Vec<Span>,
+    },
+    /// The group ended by itself: an invariant did not hold. Nothing follows; the host program is unharmed.
+    Broken {
+        /// What did not hold, for a bug report.
+        reason: String,
+    },
+}
+
+/// A delivered message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Its id.
+    pub dot: Dot,
+    /// Who sent it.
+    pub from: Member,
+    /// The bytes.
+    pub payload: Bytes,
+    /// Lamport time. (Lamport time, member id) sorts every member's history identically.
+    pub lamport: u64,
+    /// The sender's wall clock in microseconds since 1970; advisory, nothing is decided by it.
+    pub sent_at: u64,
+    /// How long it waited here for its causes; zero if it was deliverable on arrival.
+    pub held_for: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl Delivery {
+    /// The full vector clock: everything that its sender had delivered, and itself.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Everything about its place in time.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            dot: self.dot,
+            clock: self.clock.clone(),
+            lamport: self.lamport,
+            sent_at: self.sent_at,
+        }
+    }
+
+    /// Whether the other one's sender had delivered this when it wrote (happened-before, Lamport 1978).
+    ///
+    /// Asked by dot, never by comparing whole vectors: clocks leave out retired members.
+    pub fn precedes(&self, other: &Delivery) -> bool {
+        self.dot != other.dot && other.clock.covers(self.dot)
+    }
+
+    /// Whether neither sender had seen the other one's.
+    pub fn concurrent(&self, other: &Delivery) -> bool {
+        self.dot != other.dot && !self.precedes(other) && !other.precedes(self)
+    }
+}
+
+/// What is known here about a message: why it is, or is not, on the screen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Explanation {
+    /// Delivered, and still in the log.
+    Delivered(Delivery),
+    /// Delivered or before this member's join, and not kept any more.
+    Past,
+    /// Received, and waiting.
+    Held {
+        /// The clock with which it was written.
+        written_after: Clock,
+        /// What this member has delivered.
+        delivered: Clock,
+        /// The causes that are missing, each with who was asked and who has it.
+        missing: Vec<MissingCause>,
+    },
+    /// Not received, though another member has it.
+    Awaited,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// One missing cause, or several in a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MissingCause {
+    /// Which dots.
+    pub span: Span,
+    /// How many of them are here, themselves waiting for other causes.
+    pub held: u64,
+    /// Members that were asked for it, in order.
+    pub asked: Vec<MemberId>,
+    /// Members that have said they delivered all of it.
+    pub holders: Vec<MemberId>,
+}

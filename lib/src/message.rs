@@ -1,0 +1,103 @@
+//! What travels: messages with their stamps, and who is introduced by them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Entries};
+use crate::id::{Dot, MemberId, NodeId};
+
+/// Microseconds since the engine's owner began to count; only differences mean anything.
+pub type Micros = u64;
+
+/// What a message is for. Joins and leaves are ordinary causal messages, so that everyone sees them in one place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// The application's bytes.
+    App,
+    /// The first message of a member; its payload is the member's name.
+    Join,
+    /// The last message of a member; its payload is the reason in words, perhaps empty.
+    Leave,
+    /// Takes a closed origin out of the clocks of later messages; its payload is 16 bytes of member id and the
+    /// last seq as 8 bytes, big-endian.
+    Retire,
+    /// A request of the group RPC; for the layer above, opaque here.
+    Call,
+}
+
+/// What every message carries about its place in time.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Stamp {
+    /// The message's id.
+    pub dot: Dot,
+    /// Everything its sender had delivered, and the message itself.
+    pub clock: Clock,
+    /// Lamport time (Lamport 1978): greater than that of every cause.
+    pub lamport: u64,
+    /// The sender's wall clock in microseconds since 1970. Advisory: nothing is decided by it.
+    pub sent_at: u64,
+}
+
+/// One message in memory. Its exact full clock is `past` and its own dot.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Message {
+    /// Its id.
+    pub dot: Dot,
+    /// Lamport time.
+    pub lamport: u64,
+    /// The sender's wall clock in microseconds since 1970; advisory.
+    pub sent_at: u64,
+    /// What it is for.
+    pub kind: Kind,
+    /// The entries of its clock except the origin's own, ascending; shared with its neighbours in a burst.
+    pub(crate) past: Arc<Entries>,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+impl Message {
+    /// The full vector clock: everything that its sender had delivered, and itself.
+    pub fn clock(&self) -> Clock {
+        Clock::with_head(self.past.clone(), self.dot)
+    }
+
+    /// Everything about its place in time.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            dot: self.dot,
+            clock: self.clock(),
+            lamport: self.lamport,
+            sent_at: self.sent_at,
+        }
+    }
+}
+
+/// What a member tells of itself when it joins.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Intro {
+    /// The node that the member lives in.
+    pub node: NodeId,
+    /// The name that people see; need not be unique.
+    pub name: String,
+    /// Where the node listens, as others can dial it.
+    pub addr: SocketAddr,
+}
+
+/// A member as its group knows it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Member {
+    /// Its id in this group.
+    pub id: MemberId,
+    /// The name that people see; need not be unique. Empty while only its id is known.
+    pub name: String,
+}
+
+impl std::fmt::Display for Member {
+    /// `ana#7f3a01c2`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.name, self.id.short())
+    }
+}

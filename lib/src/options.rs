@@ -1,0 +1,72 @@
+//! How a node is set up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::engine::Config;
+
+/// How a node is set up: loopback, plaintext, no store, unless told otherwise.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) name: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) config: Config,
+}
+
+impl Options {
+    /// A node that people see under `name`: 1 to 32 characters, letters, digits, `_ - .`; `Node::bind` checks it.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: None,
+            seed: None,
+            config: Config::default(),
+        }
+    }
+
+    /// Where to listen. Default `127.0.0.1:0`, any free port. Other members must be able to dial it.
+    pub fn with_listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// What other members are told to dial. Default: the bound address.
+    pub fn with_advertise(mut self, addr: SocketAddr) -> Self {
+        self.advertise = Some(addr);
+        self
+    }
+
+    /// Longest payload in bytes that `send` takes. Default and maximum 64 KiB: a frame then holds several.
+    pub fn with_payload_limit(mut self, bytes: usize) -> Self {
+        self.config.payload_limit = bytes.min(crate::run::MAX_PAYLOAD);
+        self
+    }
+
+    /// Bytes of stable messages that each group keeps for repair. Default 64 MiB.
+    pub fn with_retention(mut self, bytes: usize) -> Self {
+        self.config.retention = bytes;
+        self
+    }
+
+    /// How long a silent member counts before it may be closed. Default 60 s.
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.config.grace = grace.as_micros() as u64;
+        self
+    }
+
+    /// How far the slowest member may lag, in messages and bytes, before `send` waits. Default 4,096 and 1 MiB.
+    pub fn with_window(mut self, messages: u64, bytes: u64) -> Self {
+        self.config.window_messages = messages.max(1);
+        self.config.window_bytes = bytes.max(1);
+        self
+    }
+
+    /// Seed of this node's identity and jitter, for repeatable tests. Default: from the operating system.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+}
