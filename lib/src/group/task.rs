@@ -338,19 +338,16 @@ impl Task {
 
     /// Never waits: what a full queue does not take is said again by the protocol.
     fn call(&mut self, to: MemberId, call: Call) {
-        if let Some(link) = self.state.links.get(&to) {
-            if link.try_send(call).is_err() {
-                tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");
-            }
+        let Some(link) = self.state.links.get(&to) else { return };
+        if link.try_send(call).is_err() {
+            tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");
         }
     }
 
     fn member(&mut self, message: &crate::message::Message) -> Member {
         let id = message.dot.origin;
-        if let Some(member) = self.state.members.get(&id) {
-            if !member.name.is_empty() {
-                return member.clone();
-            }
+        if let Some(member) = self.state.members.get(&id).filter(|member| !member.name.is_empty()) {
+            return member.clone();
         }
         let name = match message.kind {
             Kind::Join => String::from_utf8_lossy(&message.payload).into_owned().into(),
