@@ -6,8 +6,12 @@
 
 mod peer;
 mod printable;
+mod random;
+mod rpc;
 
 pub mod client;
+pub mod protocol;
+pub mod registry;
 pub mod server;
 
 pub use peer::{
