@@ -162,7 +162,6 @@ impl Clock {
         }
     }
 
-
     fn settle(&mut self) {
         if let Some(head) = self.head.take() {
             set_entry(Arc::make_mut(&mut self.entries), head.origin, head.seq);
