@@ -201,6 +201,7 @@ impl Engine {
             Input::LinkDown { peer } => self.on_link_down(peer),
             Input::Refused { peer } => self.on_refused(peer),
             Input::Leave { reason, sent_at } => self.on_leave(reason, sent_at),
+            Input::CaughtUp => self.restart_streams(),
             Input::Tick => {}
         }
         self.on_time();

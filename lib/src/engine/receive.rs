@@ -84,6 +84,15 @@ impl Engine {
         self.say(slot, crate::engine::Frame::PushAck(ack));
     }
 
+    /// Asks every peer to begin its stream again after what is here.
+    pub(super) fn restart_streams(&mut self) {
+        if !self.is_finding() {
+            for slot in self.roster.slots() {
+                self.acknowledge(slot, true);
+            }
+        }
+    }
+
     /// Tells origins that were delivered since the last answer to them, because a cause came in or by repair.
     pub(super) fn acknowledge_late(&mut self) {
         for slot in std::mem::take(&mut self.owed) {

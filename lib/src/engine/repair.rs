@@ -309,7 +309,8 @@ fn difference(before: &Message, after: &Message) -> Vec<(MemberId, u64)> {
                 if a.1 != b.1 {
                     changes.push(**b);
                 }
-                (old.next(), new.next());
+                old.next();
+                new.next();
             }
             (Some(a), Some(b)) if a.0 < b.0 => {
                 changes.push((a.0, 0));
