@@ -162,7 +162,7 @@ impl Plan {
                 batch_bytes: 128,
                 pull_bytes: 128,
                 window_messages: 8,
-                digest_every: 64,
+                digest_every: 1024,
                 ..usual
             },
         }

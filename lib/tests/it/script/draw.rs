@@ -38,7 +38,7 @@ fn draw_weather(rng: &mut Rng) -> Weather {
         loss_percent: if fair { 0 } else { rng.between(0, 30) },
         twice_percent: if fair { 0 } else { rng.between(0, 10) },
         distance: rng.pick(&[2 * MS, 20 * MS, 100 * MS]),
-        jitter: rng.pick(&[0, 2 * MS, 50 * MS, 500 * MS, 5 * SECOND]),
+        jitter: rng.pick(&[0, 2 * MS, 2 * MS, 50 * MS, 50 * MS, 500 * MS, 500 * MS, 5 * SECOND]),
     }
 }
 
