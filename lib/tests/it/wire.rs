@@ -70,7 +70,11 @@ fn assert_causal(log: &[Delivery]) {
     let mut seen = std::collections::BTreeMap::new();
     for delivery in log {
         let before = seen.insert(delivery.dot.origin, delivery.dot.seq);
-        assert!(before.is_none_or(|seq| seq < delivery.dot.seq), "{} after {before:?}", delivery.dot);
+        assert!(
+            before.is_none_or(|seq| seq < delivery.dot.seq),
+            "{} after {before:?}",
+            delivery.dot
+        );
     }
     for (nth, later) in log.iter().enumerate() {
         for earlier in &log[..nth] {
