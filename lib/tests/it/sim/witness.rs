@@ -157,6 +157,7 @@ impl Witness {
                 return no("views", numbers[0], format!("sees m{other} as {standing:?}"));
             }
             if let Standing::Left(last) | Standing::Closed(last) = standing
+                && !self.unheard[other]
                 && self.judge.has(numbers[0], other) != last as u32
             {
                 return no(
