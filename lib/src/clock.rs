@@ -162,11 +162,6 @@ impl Clock {
         }
     }
 
-    /// Approximate heap bytes of the entries, shared or not.
-    pub(crate) fn bytes(&self) -> usize {
-        self.entries.len() * size_of::<(MemberId, u64)>()
-    }
-
     fn settle(&mut self) {
         if let Some(head) = self.head.take() {
             set_entry(Arc::make_mut(&mut self.entries), head.origin, head.seq);

@@ -1,116 +1,356 @@
 //! The engine of one member of one group: pure, single-threaded, no clock of its own.
 //!
 //! One input, take all outputs, next. Time comes in with every input; [`Engine::deadline`] says when the engine
-//! wants an [`Input::Tick`] at the latest.
+//! wants an [`Input::Tick`] at the latest. The same engine runs in the simulator, in the model checker and on
+//! the wire.
 
 mod config;
 mod frame;
+mod held;
 mod io;
+mod log;
+mod query;
+mod roster;
+
+mod beat;
+mod join;
+mod leave;
+mod members;
+mod receive;
+mod repair;
+mod send;
+mod stability;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use config::{Config, Rules};
 pub use frame::{Beat, Frame, Pull, Pulled, PushAck, Record, Sponsor, Standing, View};
 pub use io::{Batch, Input, Missing, Notice, Output, Refusal, Whereabouts};
+pub use query::{HeldView, MemberView};
 
-use crate::clock::Clock;
-use crate::id::{Dot, MemberId};
-use crate::message::{Intro, Message, Micros};
-use crate::run::Run;
+use crate::clock::{Clock, Entries};
+use crate::id::MemberId;
+use crate::message::{Intro, Micros};
+use held::Waiting;
+use join::Joining;
+use log::Log;
+use roster::{Roster, Slot, Slots};
 
 /// One member's part in one group.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Engine {}
+pub struct Engine {
+    config: Config,
+    me: MemberId,
+    my_slot: Slot,
+    intro: Intro,
+    rng: Rng,
+    now: Micros,
+    phase: Phase,
+    lamport: u64,
+    cut: Clock,
+    roster: Roster,
+    log: Log,
+    waiting: Waiting,
+    wanting: Slots,
+    own: Own,
+    owed: Vec<Slot>,
+    view_hash: u64,
+    view_changed: bool,
+    stable: Stable,
+    /// Bytes delivered since every peer was last given a digest.
+    since_digest: usize,
+    window_full_since: Option<Micros>,
+    timers: Timers,
+    out: Vec<Output>,
+}
+
+/// Where this member stands itself.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Phase {
+    Joining(Joining),
+    Member,
+    /// Its leave is delivered here and on its way to the others.
+    Leaving,
+    /// Left, or broken.
+    Over,
+}
+
+/// One's own messages beyond what the log has of every message.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Own {
+    /// The clock of the next message, its own entry left out.
+    past: Arc<Entries>,
+    /// Members whose entry changed since one's last message.
+    dirty: Vec<Slot>,
+    /// For each own message in the log: which entries changed since the one before it.
+    changes: VecDeque<Entries>,
+    /// For each own message in the log: encoded bytes, at most, of everything up to it.
+    sizes: VecDeque<u64>,
+    /// The last of `sizes`, also when the log is empty.
+    size: u64,
+}
+
+/// What every member that counts has delivered, computed when it is needed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Stable {
+    /// By slot.
+    seqs: Vec<u64>,
+    /// Something that it follows from changed since.
+    stale: bool,
+}
+
+/// When to do what; absent: not waiting for that.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Timers {
+    /// Silence, heartbeats, stalled pushes, retries of the join.
+    pulse: Option<Micros>,
+    exchange: Option<Micros>,
+    repair: Option<Micros>,
+    acks: Option<Micros>,
+    window: Option<Micros>,
+}
+
+/// A pause between two looks at silence, heartbeats and stalled pushes: a small part of the shortest of them.
+const PULSE: Micros = 250_000;
 
 impl Engine {
     /// A member that is about to join: it looks for others over its links, and founds the group if there are none.
-    pub fn new(_config: Config, _me: MemberId, _intro: Intro, _seed: u64, _now: Micros) -> Self {
-        todo!()
+    ///
+    /// `seed` feeds its jitter and its choice of partners; two engines with the same inputs are equal.
+    pub fn new(config: Config, me: MemberId, intro: Intro, seed: u64, now: Micros) -> Self {
+        let mut engine = Self::blank(config, me, intro, seed, now);
+        engine.start_finding();
+        engine.timers.pulse = Some(now + engine.config.join_patience.min(PULSE));
+        engine
     }
 
-    /// A member of a group whose members are all known and present: everyone starts at the empty cut, with links
-    /// to nobody, and without join messages. For benchmarks and model checking.
-    pub fn established(_config: Config, _me: MemberId, _members: &[MemberId], _seed: u64, _now: Micros) -> Self {
-        todo!()
+    /// A member of a group whose members are all known: everyone starts at the empty cut, with links to nobody,
+    /// and without join messages. For benchmarks and model checking.
+    pub fn established(config: Config, me: MemberId, members: &[MemberId], seed: u64, now: Micros) -> Self {
+        let intro = |member: &MemberId| Intro {
+            node: crate::id::NodeId(member.0),
+            name: member.short(),
+            addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+        };
+        let mut engine = Self::blank(config, me, intro(&me), seed, now);
+        for member in members {
+            let record = Record {
+                member: *member,
+                generation: 0,
+                standing: Standing::Member,
+                intro: Some(intro(member)),
+            };
+            engine.merge_record(record);
+        }
+        engine.view_changed = false;
+        engine.rehash_view();
+        engine.phase = Phase::Member;
+        engine.timers.pulse = Some(now + PULSE);
+        engine.schedule_exchange();
+        engine
+    }
+
+    fn blank(config: Config, me: MemberId, intro: Intro, seed: u64, now: Micros) -> Self {
+        let mut roster = Roster::default();
+        let my_slot = roster.ensure(me, now);
+        Self {
+            config,
+            me,
+            my_slot,
+            intro,
+            rng: Rng(seed),
+            now,
+            phase: Phase::Joining(Joining::default()),
+            lamport: 0,
+            cut: Clock::new(),
+            roster,
+            log: Log::default(),
+            waiting: Waiting::default(),
+            wanting: Slots::new(),
+            own: Own::default(),
+            owed: Vec::new(),
+            view_hash: 0,
+            view_changed: false,
+            stable: Stable::default(),
+            since_digest: 0,
+            window_full_since: None,
+            timers: Timers::default(),
+            out: Vec::new(),
+        }
     }
 
     /// Takes one input; returns everything that follows from it, in order.
-    pub fn handle(&mut self, _input: Input, _now: Micros) -> Vec<Output> {
-        todo!()
+    pub fn handle(&mut self, input: Input, now: Micros) -> Vec<Output> {
+        if matches!(self.phase, Phase::Over) {
+            return Vec::new();
+        }
+        // A clock that went backwards must not make timers wait for ever.
+        self.now = self.now.max(now);
+        match input {
+            Input::Send {
+                ticket,
+                kind,
+                payload,
+                sent_at,
+            } => self.on_send(ticket, kind, payload, sent_at),
+            Input::Frame { from, frame } => self.on_frame(from, frame),
+            Input::LinkUp { peer } => self.on_link_up(peer),
+            Input::LinkDown { peer } => self.on_link_down(peer),
+            Input::Refused { peer } => self.on_refused(peer),
+            Input::Leave { reason, sent_at } => self.on_leave(reason, sent_at),
+            Input::CaughtUp => self.restart_streams(),
+            Input::Tick => {}
+        }
+        self.on_time();
+        self.settle();
+        std::mem::take(&mut self.out)
     }
 
     /// When it wants a `Tick`, at the latest. A tick before that does nothing.
     pub fn deadline(&self) -> Option<Micros> {
-        todo!()
+        let Timers {
+            pulse,
+            exchange,
+            repair,
+            acks,
+            window,
+        } = self.timers;
+        if matches!(self.phase, Phase::Over) {
+            return None;
+        }
+        [pulse, exchange, repair, acks, window].into_iter().flatten().min()
     }
 
+    fn on_frame(&mut self, from: MemberId, frame: Frame) {
+        if from == self.me || !self.admits(from) {
+            return;
+        }
+        let slot = self.roster.ensure(from, self.now);
+        self.heard(slot);
+        match frame {
+            Frame::Push(run) => self.on_push(slot, run),
+            Frame::PushAck(ack) => self.on_push_ack(slot, ack),
+            Frame::Beat(beat) => self.on_beat(slot, beat),
+            Frame::View(view) => self.on_view(slot, view),
+            Frame::Pull(pull) => self.on_pull(slot, pull),
+            Frame::Pulled(pulled) => self.on_pulled(slot, pulled),
+            Frame::JoinAsk { attempt, intro } => self.on_join_ask(slot, attempt, intro),
+            Frame::Sponsor(sponsor) => self.on_sponsor(slot, sponsor),
+            Frame::Greet { attempt, intro, cut } => self.on_greet(slot, attempt, intro, cut),
+            Frame::Greeted { attempt } => self.on_greeted(slot, attempt),
+        }
+    }
+
+    fn on_time(&mut self) {
+        if due(&mut self.timers.pulse, self.now) {
+            self.timers.pulse = Some(self.now + PULSE);
+            self.watch_silence();
+            self.resume_stalled_pushes();
+            self.send_heartbeats();
+            self.press_join();
+        }
+        if due(&mut self.timers.exchange, self.now) {
+            self.exchange_digests();
+        }
+        if due(&mut self.timers.repair, self.now) {
+            self.pull_missing();
+        }
+        if due(&mut self.timers.acks, self.now) {
+            self.acknowledge_late();
+        }
+        if due(&mut self.timers.window, self.now) {
+            self.mark_lagging();
+        }
+    }
+
+    /// What follows from any input: pushes, digests, a finished leave, a trimmed log, news of the view.
+    fn settle(&mut self) {
+        self.rehash_view();
+        self.offer_pushes();
+        if self.since_digest >= self.config.digest_every {
+            self.beat_everyone(false);
+        }
+        self.trim();
+        self.review_window();
+        self.finish_leave();
+        if std::mem::take(&mut self.view_changed) {
+            self.out.push(Output::ViewChanged);
+        }
+    }
+
+    /// Whether a member that is not known yet may be added on a peer's word.
+    fn admits(&self, id: MemberId) -> bool {
+        self.roster.find(id).is_some() || self.roster.len() < self.config.max_origins
+    }
+
+    fn say(&mut self, slot: Slot, frame: Frame) {
+        let peer = &mut self.roster[slot].peer;
+        if peer.linked {
+            peer.told_at = self.now;
+            let to = self.roster[slot].id;
+            self.out.push(Output::Send { to, frame });
+        }
+    }
+
+    fn odd(&mut self, slot: Slot, what: &'static str) {
+        let peer = self.roster[slot].id;
+        self.out.push(Output::Notice(Notice::Odd { peer, what }));
+    }
+
+    /// An invariant does not hold: stop this group, not the host program.
+    fn broken(&mut self, why: String) {
+        self.phase = Phase::Over;
+        self.out.push(Output::Broken(why));
+    }
+}
+
+/// Whether a timer is due; then it is taken.
+fn due(timer: &mut Option<Micros>, now: Micros) -> bool {
+    match *timer {
+        Some(at) if at <= now => {
+            *timer = None;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Sets a timer to the earlier of what it is and `at`.
+fn no_later(timer: &mut Option<Micros>, at: Micros) {
+    *timer = Some(timer.map_or(at, |set| set.min(at)));
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): jitter and the choice of partners; nothing secret.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to below `bound`; 0 if `bound` is 0.
+    fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 { 0 } else { self.next() % bound }
+    }
+}
+
+/// The bytes to push for a batch of one's own messages.
+impl Engine {
     /// The messages of a batch that an `Output::Push` named, as a run. Only until the next `handle`.
-    pub fn own_run(&self, _batch: Batch) -> Run {
-        todo!()
+    pub fn own_run(&self, batch: Batch) -> crate::run::Run {
+        crate::run::Run::decode(&self.encode_own(batch)).expect("own messages are well formed")
     }
 
-    /// The same as bytes, which [`Run::decode`] reads.
-    pub fn encode_own(&self, _batch: Batch) -> Bytes {
-        todo!()
-    }
-
-    /// This member.
-    pub fn me(&self) -> MemberId {
-        todo!()
-    }
-
-    /// Whether its join message was delivered here (and it did not leave).
-    pub fn is_member(&self) -> bool {
-        todo!()
-    }
-
-    /// What it has delivered, its cut included.
-    pub fn delivered(&self) -> Clock {
-        todo!()
-    }
-
-    /// Where it joined.
-    pub fn cut(&self) -> Clock {
-        todo!()
-    }
-
-    /// What it no longer keeps for others, at the most: its cut and what was trimmed since.
-    pub fn base(&self) -> Clock {
-        todo!()
-    }
-
-    /// What every member that counts has delivered, as far as known here.
-    pub fn stable(&self) -> Clock {
-        todo!()
-    }
-
-    /// The greatest Lamport time known.
-    pub fn lamport(&self) -> u64 {
-        todo!()
-    }
-
-    /// All records of the view.
-    pub fn view(&self) -> View {
-        todo!()
-    }
-
-    /// The delivered messages that are still kept, in delivery order.
-    pub fn log(&self) -> impl Iterator<Item = &Message> {
-        std::iter::empty()
-    }
-
-    /// Messages that are held: their ids and the first missing cause of each.
-    pub fn held(&self) -> Vec<(Dot, Dot)> {
-        todo!()
-    }
-
-    /// What is known about a message.
-    pub fn whereabouts(&self, _dot: Dot) -> Whereabouts {
-        todo!()
-    }
-
-    /// Checks everything that must hold after each step (S13, S14): the first violation in words.
-    pub fn check(&self) -> Result<(), String> {
-        todo!()
+    /// The same as bytes, which [`crate::Run::decode`] reads. Two batches that are equal have equal bytes.
+    pub fn encode_own(&self, batch: Batch) -> Bytes {
+        self.write_own(batch)
     }
 }

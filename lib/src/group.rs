@@ -1,28 +1,70 @@
-//! A member's handle on its group.
+//! A member's handle on its group, and the task behind it.
 
+mod shared;
+mod show;
+mod task;
+
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::engine::{Config, Engine};
 use crate::event::{Event, Explanation};
-use crate::id::{Dot, GroupId, MemberId};
-use crate::message::Member;
+use crate::id::{Dot, GroupId, MemberId, NodeId};
+use crate::message::{Intro, Kind, Member, Name};
+use crate::net::Knock;
 use crate::receipt::Receipt;
+pub(crate) use shared::{Row, Shared};
+use task::{State, Task};
+
+/// Batches of events that wait for the application; each is what one turn of the group's task delivered.
+const EVENT_BATCHES: usize = 64;
+/// Events beyond those batches before this member counts as behind: some seconds of a busy room.
+const EVENT_BACKLOG: usize = 8192;
+/// The same in payload bytes.
+const EVENT_BACKLOG_BYTES: usize = 16 << 20;
+/// Sends that wait for the group's task; then `send` waits.
+const SEND_QUEUE: usize = 256;
+/// Sends that one turn of the task takes.
+const SENDS_AT_ONCE: usize = 128;
+/// Frames that one turn of the task takes.
+const KNOCKS_AT_ONCE: usize = 64;
+/// Questions that wait for the group's task.
+const ASK_QUEUE: usize = 64;
+/// How long `leave` waits for everyone who is there.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Membership in a group: a stream of events, and the way to send.
 #[derive(Debug)]
-pub struct Group {}
+pub struct Group {
+    sender: Sender,
+    events: Events,
+}
 
 /// The sending half; clones share the membership.
 #[derive(Clone, Debug)]
-pub struct Sender {}
+pub struct Sender {
+    sends: mpsc::Sender<Outgoing>,
+    asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
+}
 
 /// The receiving half.
 #[derive(Debug)]
-pub struct Events {}
+pub struct Events {
+    batches: mpsc::Receiver<Vec<Event>>,
+    batch: std::vec::IntoIter<Event>,
+    /// Keeps the membership alive while events are read although all senders are gone.
+    _asks: mpsc::Sender<Ask>,
+}
 
 /// Why a message was not sent. It was not stamped: nothing changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,8 +93,10 @@ pub struct MemberState {
     /// Who.
     pub member: Member,
     /// Where its node listens, if known.
-    pub addr: Option<std::net::SocketAddr>,
-    /// Whether there has been no sign of it lately.
+    pub addr: Option<SocketAddr>,
+    /// Whether a link to its node stands now; true for this member itself.
+    pub linked: bool,
+    /// Whether there has been no sign of it lately, or its address refuses connections.
     pub silent: bool,
     /// Whether it is too slow to hold others back.
     pub lagging: bool,
@@ -72,7 +116,7 @@ pub struct HeldMessage {
     /// The first missing cause.
     pub needs: Dot,
     /// For how long.
-    pub held_for: std::time::Duration,
+    pub held_for: Duration,
 }
 
 /// Numbers for status lines and metrics.
@@ -92,112 +136,280 @@ pub struct Gauges {
     pub lamport: u64,
 }
 
-macro_rules! shared_calls {
-    ($type:ident) => {
-        impl $type {
-            /// Sends to everyone in the group, this member included: it is delivered here before this returns.
-            /// Waits while the slowest member that is neither silent nor lagging is more than a window behind.
-            pub async fn send(&self, _payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
-                todo!()
-            }
-
-            /// This member.
-            pub fn me(&self) -> Member {
-                todo!()
-            }
-
-            /// The group's id.
-            pub fn id(&self) -> GroupId {
-                todo!()
-            }
-
-            /// Who counts as a member now, this one included, ascending by id.
-            pub fn members(&self) -> Vec<Member> {
-                todo!()
-            }
-
-            /// The same with what is known of each; a snapshot asked of the group's task.
-            pub async fn roster(&self) -> Vec<MemberState> {
-                todo!()
-            }
-
-            /// The name of an origin, also of one that left, if known.
-            pub fn name_of(&self, _member: MemberId) -> Option<String> {
-                todo!()
-            }
-
-            /// What this member has delivered.
-            pub fn clock(&self) -> Clock {
-                todo!()
-            }
-
-            /// What every member that counts has delivered, as far as known here (causal stability).
-            pub fn stable(&self) -> Clock {
-                todo!()
-            }
-
-            /// Returns when this member has delivered at least that: the answer to hidden channels.
-            pub async fn reached(&self, _clock: &Clock) {
-                todo!()
-            }
-
-            /// Returns when at least `n` members, this one included, have joined here.
-            pub async fn wait_for(&self, _n: usize) {
-                todo!()
-            }
-
-            /// Why a message is or is not delivered here.
-            pub async fn explain(&self, _dot: Dot) -> Explanation {
-                todo!()
-            }
-
-            /// What is held now, oldest first; at most 1,000 messages.
-            pub async fn held(&self) -> Vec<HeldMessage> {
-                todo!()
-            }
-
-            /// Numbers for status lines and metrics.
-            pub async fn gauges(&self) -> Gauges {
-                todo!()
-            }
-
-            /// Says goodbye with a reason, and returns when everyone who is there has it, at most after `linger`:
-            /// then the names of those who did not confirm.
-            pub async fn leave_with(&self, _reason: &str, _linger: std::time::Duration) -> Vec<Member> {
-                todo!()
-            }
-        }
-    };
+/// A message on its way into the group's task.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    kind: Kind,
+    payload: Bytes,
+    reply: oneshot::Sender<Result<Receipt, SendError>>,
 }
 
-shared_calls!(Group);
-shared_calls!(Sender);
+/// A question to the group's task, or the wish to leave.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Leave {
+        reason: String,
+        linger: Duration,
+        reply: Option<oneshot::Sender<Vec<Member>>>,
+    },
+    Roster(oneshot::Sender<Vec<MemberState>>),
+    Held(oneshot::Sender<Vec<HeldMessage>>),
+    Gauges(oneshot::Sender<Gauges>),
+    Explain {
+        dot: Dot,
+        reply: oneshot::Sender<Explanation>,
+    },
+}
+
+/// A member that the group wants a link to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Want {
+    pub(crate) member: MemberId,
+    pub(crate) node: NodeId,
+    pub(crate) addr: SocketAddr,
+}
+
+/// Everyone that the group wants a link to.
+pub(crate) type Wanted = Vec<Want>;
+
+/// What a group's task is made of.
+pub(crate) struct Setup {
+    pub(crate) id: GroupId,
+    pub(crate) member: MemberId,
+    pub(crate) intro: Intro,
+    pub(crate) config: Config,
+    pub(crate) seed: u64,
+    pub(crate) knocks: mpsc::Receiver<Knock>,
+    /// Woken when `Started::wanted` changed.
+    pub(crate) views: Arc<Notify>,
+}
+
+/// A group that has begun to join.
+pub(crate) struct Started {
+    pub(crate) group: Group,
+    pub(crate) joined: oneshot::Receiver<()>,
+    pub(crate) wanted: watch::Receiver<Wanted>,
+    pub(crate) control: Control,
+}
+
+/// The node's own way to end a membership. Does not keep it alive.
+pub(crate) struct Control(mpsc::WeakSender<Ask>);
+
+impl Control {
+    pub(crate) async fn leave(&self, linger: Duration) {
+        if let Some(asks) = self.0.upgrade() {
+            let _ = asks
+                .send(Ask::Leave {
+                    reason: String::new(),
+                    linger,
+                    reply: None,
+                })
+                .await;
+        }
+    }
+}
+
+/// Starts the task of a group in `tasks`.
+pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
+    let Setup {
+        id,
+        member,
+        intro,
+        config,
+        seed,
+        knocks,
+        views,
+    } = setup;
+    let me = Member {
+        id: member,
+        name: Name::from(&*intro.name),
+    };
+    let shared = Arc::new(Shared::new(id, me));
+    let (sends, outgoing) = mpsc::channel(SEND_QUEUE);
+    let (asks, asked) = mpsc::channel(ASK_QUEUE);
+    let (events, batches) = mpsc::channel(EVENT_BATCHES);
+    let (want, wanted) = watch::channel(Wanted::new());
+    let (tell_joined, joined) = oneshot::channel();
+    let task = Task {
+        group: id,
+        engine: Engine::new(config, member, intro, seed, 0),
+        shared: shared.clone(),
+        knocks,
+        sends: outgoing,
+        asks: asked,
+        events,
+        wanted: want,
+        views,
+        joined: Some(tell_joined),
+        state: State::default(),
+    };
+    tasks.spawn(task.run());
+    let control = Control(asks.downgrade());
+    let events = Events {
+        batches,
+        batch: Vec::new().into_iter(),
+        _asks: asks.clone(),
+    };
+    let group = Group {
+        sender: Sender { sends, asks, shared },
+        events,
+    };
+    Started {
+        group,
+        joined,
+        wanted,
+        control,
+    }
+}
 
 impl Group {
     /// Separates sending from receiving. The member leaves when the last `Sender` and the `Events` are gone;
     /// dropped `Events` discard.
     pub fn split(self) -> (Sender, Events) {
-        todo!()
+        (self.sender, self.events)
     }
 
     /// Says goodbye, and returns when everyone who is there has it, at most after 5 s.
     pub async fn leave(self) {
-        todo!()
+        self.sender.leave_with("", LEAVE_PATIENCE).await;
+    }
+}
+
+impl std::ops::Deref for Group {
+    type Target = Sender;
+
+    /// Everything that a `Sender` can do, a `Group` can.
+    fn deref(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+impl Sender {
+    /// Sends to everyone in the group, this member included: it is delivered here before this returns.
+    ///
+    /// Waits while the slowest member that is neither silent nor lagging is more than a window behind. Dropping
+    /// the future before it is ready leaves open whether the message was sent.
+    ///
+    /// # Errors
+    /// [`SendError`]: the message was not stamped, nothing changed.
+    pub async fn send(&self, payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
+        let (reply, sent) = oneshot::channel();
+        let outgoing = Outgoing {
+            kind: Kind::App,
+            payload: payload.into(),
+            reply,
+        };
+        self.sends.send(outgoing).await.map_err(|_| SendError::Left)?;
+        sent.await.unwrap_or(Err(SendError::Left))
+    }
+
+    /// This member.
+    pub fn me(&self) -> Member {
+        self.shared.me.clone()
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> GroupId {
+        self.shared.id
+    }
+
+    /// Who is a member now, this one included, ascending by id.
+    pub fn members(&self) -> Vec<Member> {
+        self.shared.members()
+    }
+
+    /// The same with what is known of each. Empty once this member left.
+    pub async fn roster(&self) -> Vec<MemberState> {
+        self.ask(Ask::Roster).await.unwrap_or_default()
+    }
+
+    /// The name of an origin, also of one that left, if known.
+    pub fn name_of(&self, member: MemberId) -> Option<Name> {
+        self.shared.name_of(member)
+    }
+
+    /// What this member has delivered.
+    pub fn clock(&self) -> Clock {
+        self.shared.clock.borrow().clone()
+    }
+
+    /// What every member that counts has delivered, as far as known here (causal stability); brought up to date
+    /// several times a second.
+    pub fn stable(&self) -> Clock {
+        self.shared.stable()
+    }
+
+    /// Returns when this member has delivered at least that: the answer to hidden channels.
+    pub async fn reached(&self, clock: &Clock) {
+        let mut delivered = self.shared.clock.subscribe();
+        // The sender lives in `shared`: there is no error to come.
+        let _ = delivered.wait_for(|delivered| delivered.dominates(clock)).await;
+    }
+
+    /// Returns when at least `n` members, this one included, have joined, as far as known here.
+    pub async fn wait_for(&self, n: usize) {
+        let mut joined = self.shared.joined.subscribe();
+        let _ = joined.wait_for(|joined| *joined >= n).await;
+    }
+
+    /// Why a message is or is not delivered here. `Unknown` once this member left.
+    pub async fn explain(&self, dot: Dot) -> Explanation {
+        self.ask(|reply| Ask::Explain { dot, reply })
+            .await
+            .unwrap_or(Explanation::Unknown)
+    }
+
+    /// What is held now, oldest first; at most 1,000 messages.
+    pub async fn held(&self) -> Vec<HeldMessage> {
+        self.ask(Ask::Held).await.unwrap_or_default()
+    }
+
+    /// Numbers for status lines and metrics. Zeros once this member left.
+    pub async fn gauges(&self) -> Gauges {
+        self.ask(Ask::Gauges).await.unwrap_or_default()
+    }
+
+    /// Says goodbye with a reason, and returns when everyone who is there has it, at most after `linger`: then
+    /// the members that did not confirm, those that are away included. A second call with a shorter time cuts the
+    /// first one short.
+    pub async fn leave_with(&self, reason: &str, linger: Duration) -> Vec<Member> {
+        let reason = reason.to_owned();
+        self.ask(|reply| Ask::Leave {
+            reason,
+            linger,
+            reply: Some(reply),
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(question(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 
 impl Stream for Group {
     type Item = Event;
 
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        todo!()
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_next_unpin(cx)
     }
 }
 
 impl Stream for Events {
     type Item = Event;
 
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        todo!()
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(event) = self.batch.next() {
+                return Poll::Ready(Some(event));
+            }
+            match std::task::ready!(self.batches.poll_recv(cx)) {
+                Some(batch) => self.batch = batch.into_iter(),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }

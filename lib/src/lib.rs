@@ -1,4 +1,51 @@
 //! Embeddable, reliable, causal-order group multicast over tarpc.
+//!
+//! ```
+//! # #[cfg(feature = "net")]
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use futures::StreamExt;
+//! use multicast::{Event, Node, Options};
+//!
+//! let ana = Node::bind(Options::new("ana")).await?;          // 127.0.0.1, any free port
+//! let bob = Node::bind(Options::new("bob")).await?;
+//! bob.meet(ana.addr());                                      // or contacts from a registry, see `nodeset`
+//! let (tell, _quiet) = ana.join("lobby").await?.split();
+//! let mut heard = bob.join("lobby").await?;
+//! heard.wait_for(2).await;                                   // both are members now
+//! tell.send("hello").await?;                                 // delivered here before it returns
+//! while let Some(event) = heard.next().await {
+//!     if let Event::Delivered(m) = event { assert_eq!(&m.payload[..], b"hello"); break }
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "net"))]
+//! # fn main() {}
+//! ```
+//!
+//! Every node that joins a group becomes a member of it, with links to all others. A message that a member sends is
+//! delivered at every member, each once, and never before anything that its sender had delivered when it sent.
+//!
+//! # What is guaranteed
+//!
+//! * **Causal order**: nothing is delivered before its causes (or they are named to the application as lost).
+//! * **No duplicates, no inventions; self-delivery**: `send` delivers here before it returns.
+//! * **Agreement**: what one member delivered, every member that stays connected delivers, also when the origin
+//!   died halfway through sending: any member that has a message repairs.
+//! * **A partition is a slow link**: both sides go on and merge when it heals.
+//! * **A joiner starts at a causally closed cut** and misses nothing after it.
+//! * **The same history**: (Lamport time, member id) sorts every member's history identically and causally.
+//!
+//! # What is not
+//!
+//! * Causal order across groups. To carry a cause from one group to another, hand over a [`Clock`] and wait for
+//!   [`Sender::reached`].
+//! * That members with the same view delivered the same messages (view synchrony).
+//! * Agreement with members that lie; secrecy: links are plaintext, for loopback, until identities exist.
+//! * Delivery of a message whose every holder died.
+//!
+//! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
+//! wire: `default-features = false`.
 
 mod clock;
 pub mod engine;
@@ -11,6 +58,8 @@ mod event;
 #[cfg(feature = "net")]
 mod group;
 #[cfg(feature = "net")]
+mod net;
+#[cfg(feature = "net")]
 mod node;
 #[cfg(feature = "net")]
 mod options;
@@ -19,7 +68,7 @@ mod receipt;
 
 pub use clock::{Causality, Clock};
 pub use id::{Dot, GroupId, MemberId, NodeId, Span};
-pub use message::{Intro, Kind, Member, Message, Micros, Stamp};
+pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};
 pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
 
 #[cfg(feature = "net")]

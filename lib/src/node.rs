@@ -1,12 +1,30 @@
 //! A node: one listener, one identity, links to other nodes, and groups over them.
 
-use std::net::SocketAddr;
+mod hub;
+mod places;
 
-use futures::Stream;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::group::Group;
 use crate::id::NodeId;
 use crate::options::Options;
+use hub::{Hub, Order};
+
+/// Orders to a node that may wait: they are few, and whoever gives them waits with them.
+const ORDERS: usize = 64;
+/// How long `shutdown` waits for groups to leave.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest name of a group in characters: it is shown to people.
+const MAX_GROUP_NAME: usize = 64;
+/// Longest name of a node in characters: it is shown to people.
+const MAX_NAME: usize = 32;
 
 /// What a registry, or anyone, tells a node about other nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,9 +45,16 @@ pub enum Contact {
     Unknown,
 }
 
-/// One running process's part in any number of groups.
+/// One running process's part in any number of groups. Dropped, it stops at once, without a word to anybody;
+/// [`Node::shutdown`] leaves properly.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    id: NodeId,
+    addr: SocketAddr,
+    orders: mpsc::Sender<Order>,
+    links: Arc<Mutex<Vec<Link>>>,
+    hub: JoinHandle<()>,
+}
 
 /// Why a node could not be bound. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +71,9 @@ pub enum BindError {
         /// Why.
         source: std::io::Error,
     },
+    /// The operating system gave no randomness for an identity.
+    #[error("no randomness for an identity: {0}")]
+    Entropy(String),
 }
 
 /// Why a group could not be joined. This node is in no other state than before.
@@ -55,54 +83,15 @@ pub enum JoinError {
     /// This node is in that group already.
     #[error("this node is in {0:?} already")]
     AlreadyIn(String),
-    /// Group names have 1 to 64 characters, none of them a control character.
-    #[error("a group's name has 1 to 64 characters and no control characters")]
+    /// The name is too long, empty, or has control characters.
+    #[error("a group's name has 1 to {MAX_GROUP_NAME} characters and no control characters")]
     BadName,
+    /// This node takes part in as many groups as a node may.
+    #[error("this node is in as many groups as it may be")]
+    TooMany,
     /// The node was shut down.
     #[error("the node was shut down")]
     Down,
-}
-
-impl Node {
-    /// Listens, and starts the node's tasks on the current tokio runtime.
-    pub async fn bind(_options: Options) -> Result<Self, BindError> {
-        todo!()
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        todo!()
-    }
-
-    /// Its id: 128 bits, new at each process start.
-    pub fn id(&self) -> NodeId {
-        todo!()
-    }
-
-    /// Dials `addr`, and again whenever the connection is lost, for as long as the node runs.
-    pub fn meet(&self, _addr: SocketAddr) {
-        todo!()
-    }
-
-    /// Follows a stream of contacts, for example nodeset's, for as long as it lasts.
-    pub fn contacts(&self, _contacts: impl Stream<Item = Contact> + Send + 'static) {
-        todo!()
-    }
-
-    /// Joins a group; returns when this member's own join message has been delivered here.
-    pub async fn join(&self, _group: &str) -> Result<Group, JoinError> {
-        todo!()
-    }
-
-    /// Leaves every group (as `Group::leave` would, for at most 5 s), then stops all tasks.
-    pub async fn shutdown(self) {
-        todo!()
-    }
-
-    /// The contacts and peers that this node dials, and how that goes.
-    pub fn links(&self) -> Vec<Link> {
-        todo!()
-    }
 }
 
 /// One address that a node dials.
@@ -116,4 +105,131 @@ pub struct Link {
     pub up: bool,
     /// Why it does not, in words, if an attempt failed.
     pub trouble: Option<String>,
+}
+
+impl Node {
+    /// Listens, and starts the node's tasks on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`]: nothing was started.
+    pub async fn bind(options: Options) -> Result<Self, BindError> {
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let length = options.name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) || !options.name.chars().all(fits) {
+            return Err(BindError::BadName(options.name));
+        }
+        let listen = options.listen;
+        let failed = |source| BindError::Listen { addr: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let addr = options.advertise.unwrap_or(bound);
+        let seeds = match options.seed {
+            Some(seed) => (u128::from(seed) << 64 | u128::from(seed ^ 0x6d75_6c74_6963_6173), seed),
+            None => (entropy()?, entropy()? as u64),
+        };
+        let id = NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()]));
+        if !bound.ip().is_loopback() {
+            tracing::warn!(%bound, "listening off loopback without an identity: anyone who reaches it can join");
+        }
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let links = Arc::new(Mutex::new(Vec::new()));
+        let hub = Hub::new(id, addr, options, seeds.1, links.clone());
+        let hub = tokio::spawn(hub.run(listener, inbox));
+        Ok(Self {
+            id,
+            addr,
+            orders,
+            links,
+            hub,
+        })
+    }
+
+    /// Where other nodes dial it: the bound address, or the advertised one.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its id: 128 bits, new at each process start.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Dials `addr`, and again whenever the connection is lost, for as long as the node runs.
+    pub fn meet(&self, addr: SocketAddr) {
+        let orders = self.orders.clone();
+        // In a task of its own because this call must not wait; the hub takes orders at once.
+        tokio::spawn(async move { orders.send(Order::Meet(addr)).await });
+    }
+
+    /// Follows a stream of contacts, for example nodeset's, for as long as it lasts.
+    pub fn contacts(&self, contacts: impl Stream<Item = Contact> + Send + 'static) {
+        let orders = self.orders.clone();
+        tokio::spawn(async move {
+            let mut contacts = std::pin::pin!(contacts);
+            while let Some(contact) = contacts.next().await {
+                if orders.send(Order::Contact(contact)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Joins a group; returns when this member's own join message has been delivered here.
+    ///
+    /// Where nobody answers within half a second this node founds the group; groups of the same name that were
+    /// founded apart become one as soon as they meet. Dropping the future gives the join up.
+    ///
+    /// # Errors
+    /// [`JoinError`]: the node is in no other state than before.
+    pub async fn join(&self, group: &str) -> Result<Group, JoinError> {
+        let length = group.chars().count();
+        if !(1..=MAX_GROUP_NAME).contains(&length) || group.chars().any(char::is_control) {
+            return Err(JoinError::BadName);
+        }
+        let (reply, joined) = oneshot::channel();
+        self.orders
+            .send(Order::Join {
+                name: group.to_owned(),
+                reply,
+            })
+            .await
+            .map_err(|_| JoinError::Down)?;
+        let (group, member) = joined.await.map_err(|_| JoinError::Down)??;
+        member.await.map_err(|_| JoinError::Down)?;
+        Ok(group)
+    }
+
+    /// Leaves every group (as `Group::leave` would, for at most 5 s), then stops all tasks.
+    pub async fn shutdown(mut self) {
+        let (reply, left) = oneshot::channel();
+        if self
+            .orders
+            .send(Order::Shutdown {
+                patience: LEAVE_PATIENCE,
+                reply,
+            })
+            .await
+            .is_ok()
+        {
+            let _ = left.await;
+        }
+        let _ = (&mut self.hub).await;
+    }
+
+    /// The addresses that this node dials, and how that goes.
+    pub fn links(&self) -> Vec<Link> {
+        self.links.lock().expect("never held over a panic").clone()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.hub.abort();
+    }
+}
+
+fn entropy() -> Result<u128, BindError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| BindError::Entropy(error.to_string()))?;
+    Ok(u128::from_be_bytes(bytes))
 }

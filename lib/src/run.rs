@@ -56,11 +56,11 @@ pub enum Past {
 }
 
 /// Most messages in one run: bounds what one frame makes a receiver allocate (about 100 bytes each).
-pub const MAX_RUN: usize = 4096;
+pub(crate) const MAX_RUN: usize = 4096;
 /// Most entries of a clock: the most origins that a group may have at a time.
-pub const MAX_CLOCK: usize = 4096;
+pub(crate) const MAX_CLOCK: usize = 4096;
 /// Most clock entries in one run, all messages together: bounds what a frame of 1 MiB costs a receiver.
-pub const MAX_RUN_CLOCKS: usize = 40_000;
+pub(crate) const MAX_RUN_CLOCKS: usize = 40_000;
 /// Longest payload that a run may carry, whatever a group's own limit is. 64 KiB is the documented default limit.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 

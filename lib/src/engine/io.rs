@@ -50,6 +50,8 @@ pub enum Input {
         /// Wall clock, microseconds since 1970; advisory.
         sent_at: u64,
     },
+    /// Frames were dropped here because the application did not keep up; now it does: ask for streams anew.
+    CaughtUp,
     /// Time has passed. Harmless at any time.
     Tick,
 }

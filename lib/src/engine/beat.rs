@@ -1,0 +1,219 @@
+//! Signs of life: heartbeats with digests, views that differ, silence.
+
+use crate::clock::Clock;
+use crate::engine::io::{Notice, Output};
+use crate::engine::roster::Slot;
+use crate::engine::{Beat, Engine, Frame, View};
+use crate::id::MemberId;
+use crate::message::Micros;
+
+/// The same view is not sent twice to one peer within this time: the first may still be on its way.
+const VIEW_PAUSE: Micros = 400_000;
+
+impl Engine {
+    pub(super) fn on_link_up(&mut self, peer: MemberId) {
+        if peer == self.me || !self.admits(peer) {
+            return;
+        }
+        let slot = self.roster.ensure(peer, self.now);
+        let known = &mut self.roster[slot].peer;
+        known.linked = true;
+        known.push = None;
+        known.view_sent = None;
+        self.heard(slot);
+        if self.is_joining() {
+            self.join_over(slot);
+        } else {
+            self.beat(slot, true);
+        }
+    }
+
+    pub(super) fn on_link_down(&mut self, peer: MemberId) {
+        let Some(slot) = self.roster.find(peer) else { return };
+        let known = &mut self.roster[slot].peer;
+        known.linked = false;
+        known.push = None;
+        self.join_lost(slot);
+    }
+
+    pub(super) fn on_refused(&mut self, peer: MemberId) {
+        let Some(slot) = self.roster.find(peer) else { return };
+        if !self.roster[slot].peer.linked {
+            self.roster[slot].peer.refused = true;
+            self.join_lost(slot);
+        }
+    }
+
+    /// A sign of life.
+    pub(super) fn heard(&mut self, slot: Slot) {
+        let now = self.now;
+        let known = &mut self.roster[slot];
+        known.peer.heard_at = now;
+        known.peer.refused = false;
+        if std::mem::take(&mut known.peer.silent) && known.counts() {
+            let id = known.id;
+            self.out.push(Output::Notice(Notice::Resumed(id)));
+        }
+    }
+
+    pub(super) fn watch_silence(&mut self) {
+        let before = self.now.saturating_sub(self.config.silent_after);
+        let mut silent = Vec::new();
+        for (slot, known) in self.roster.all_mut() {
+            if slot != self.my_slot && known.counts() && !known.peer.silent && known.peer.heard_at < before {
+                known.peer.silent = true;
+                silent.push(known.id);
+            }
+        }
+        if !self.is_joining() {
+            self.out
+                .extend(silent.into_iter().map(|id| Output::Notice(Notice::Silent(id))));
+        }
+    }
+
+    pub(super) fn beat(&mut self, slot: Slot, wants_answer: bool) {
+        self.rehash_view();
+        let horizon = self.now.saturating_sub(self.config.silent_after);
+        let hears = self
+            .roster
+            .by_id()
+            .filter(|&(id, other)| id != self.me && self.hears(other, horizon))
+            .map(|(id, _)| id)
+            .collect();
+        let beat = Beat {
+            digest: self.digest(),
+            view: self.view_hash,
+            hears,
+            wants_answer,
+        };
+        self.say(slot, Frame::Beat(beat));
+    }
+
+    fn hears(&self, slot: Slot, horizon: Micros) -> bool {
+        let known = &self.roster[slot];
+        known.counts() && !known.peer.silent && known.peer.heard_at >= horizon && known.peer.linked
+    }
+
+    /// What this member has delivered; a joiner says its cut, because it may have to start over.
+    fn digest(&self) -> Clock {
+        if self.is_joining() {
+            self.cut.clone()
+        } else {
+            self.roster.clock(|known| known.delivered)
+        }
+    }
+
+    /// A fresh digest to every peer: after a join, and every so many bytes under load.
+    pub(super) fn beat_everyone(&mut self, wants_answer: bool) {
+        self.since_digest = 0;
+        for slot in self.roster.slots() {
+            self.beat(slot, wants_answer);
+        }
+    }
+
+    pub(super) fn send_heartbeats(&mut self) {
+        if self.is_finding() {
+            return;
+        }
+        let idle = self.now.saturating_sub(self.config.heartbeat);
+        for slot in self.roster.slots() {
+            if self.roster[slot].peer.linked && self.roster[slot].peer.told_at <= idle {
+                self.beat(slot, true);
+            }
+        }
+    }
+
+    pub(super) fn schedule_exchange(&mut self) {
+        let pause = self.config.exchange + self.rng.below(self.config.exchange);
+        self.timers.exchange = Some(self.now + pause);
+    }
+
+    /// Compares digests with one random peer, so that the loss of a last message is found too.
+    pub(super) fn exchange_digests(&mut self) {
+        self.schedule_exchange();
+        let peers: Vec<Slot> = self
+            .roster
+            .slots()
+            .filter(|&slot| self.roster[slot].peer.linked)
+            .collect();
+        let nth = self.rng.below(peers.len() as u64) as usize;
+        if let (false, Some(&slot)) = (self.is_finding(), peers.get(nth)) {
+            self.beat(slot, true);
+        }
+    }
+
+    pub(super) fn on_beat(&mut self, slot: Slot, beat: Beat) {
+        if self.is_finding() {
+            return;
+        }
+        if beat.digest.get(self.me) > self.roster[self.my_slot].delivered {
+            return self.odd(slot, "has delivered messages of this member that it never sent");
+        }
+        self.roster[slot].peer.hears = beat.hears;
+        let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
+        if merged || !self.config.rules.digest_after_view {
+            self.roster[slot].peer.unmerged = None;
+            self.count_digest(slot, &beat.digest);
+        } else {
+            self.roster[slot].peer.unmerged = Some((beat.view, beat.digest.clone()));
+        }
+        if beat.view != self.view_hash {
+            self.send_view(slot);
+        }
+        let from = self.roster[slot].id;
+        for (member, seq) in beat.digest.iter() {
+            if self.roster.delivered_of(member) < seq && self.admits(member) {
+                let origin = self.roster.ensure(member, self.now);
+                self.want(origin, seq, from);
+            }
+        }
+        let has = beat.digest.get(self.me);
+        self.note_acked(slot, has);
+        if !self.is_joining() && self.roster[slot].peer.push.is_none() {
+            self.start_push(slot, has);
+        }
+        if beat.wants_answer {
+            self.beat(slot, false);
+        }
+    }
+
+    /// A digest of a member whose view is merged here: evidence of delivery.
+    fn count_digest(&mut self, slot: Slot, digest: &Clock) {
+        self.roster[slot].peer.digest.merge(digest);
+        self.stable.stale = true;
+    }
+
+    fn send_view(&mut self, slot: Slot) {
+        self.rehash_view();
+        let (hash, now) = (self.view_hash, self.now);
+        let sent = &mut self.roster[slot].peer.view_sent;
+        if sent.is_some_and(|(old, at)| old == hash && now < at + VIEW_PAUSE) {
+            return;
+        }
+        *sent = Some((hash, now));
+        let view = self.view();
+        self.say(slot, Frame::View(view));
+    }
+
+    pub(super) fn on_view(&mut self, slot: Slot, view: View) {
+        if self.is_finding() {
+            return;
+        }
+        let theirs = super::members::hash_of(&view);
+        for record in view.records {
+            if self.admits(record.member) {
+                self.merge_record(record);
+            }
+        }
+        self.rehash_view();
+        let peer = &mut self.roster[slot].peer;
+        peer.merged_view = theirs;
+        match peer.unmerged.take() {
+            Some((hash, digest)) if hash == theirs => self.count_digest(slot, &digest),
+            other => peer.unmerged = other,
+        }
+        if theirs != self.view_hash {
+            self.send_view(slot);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Repair: finding what is missing, asking for it, and answering those who ask. Any holder repairs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::roster::{Slot, Want};
+use crate::engine::{Engine, Frame, Pull, Pulled};
+use crate::id::{Dot, MemberId, Span};
+use crate::message::{Message, Micros};
+use crate::run::{MAX_RUN, MAX_RUN_CLOCKS, Run, RunWriter, encoded_bound};
+
+/// Most holes of one origin that one pull names; the rest is asked for when these are filled.
+const HOLES: usize = 32;
+/// Most spans in a pull that are answered, and that are asked for.
+const SPANS: usize = 512;
+/// Members that were asked for a message are remembered up to this many, for `/why`.
+const ASKED: usize = 16;
+
+impl Engine {
+    /// Messages of `slot` up to `upto` exist: unless they come by themselves, they will be asked for.
+    pub(super) fn want(&mut self, slot: Slot, upto: u64, via: MemberId) {
+        let next = self.now + self.config.pull_after + self.rng.below(self.config.pull_after);
+        let known = &mut self.roster[slot];
+        if upto <= known.delivered || slot == self.my_slot {
+            return;
+        }
+        match &mut known.want {
+            Some(want) => want.upto = want.upto.max(upto),
+            none => {
+                let mark = known.delivered;
+                *none = Some(Want {
+                    upto,
+                    next,
+                    tries: 0,
+                    via,
+                    mark,
+                    asked: Vec::new(),
+                });
+                self.wanting.insert(slot);
+            }
+        }
+        let next = known.want.as_ref().map_or(next, |want| want.next);
+        super::no_later(&mut self.timers.repair, next);
+    }
+
+    /// Asks for everything that was missing for long enough.
+    pub(super) fn pull_missing(&mut self) {
+        let mut pulls: BTreeMap<Slot, Vec<Span>> = BTreeMap::new();
+        let mut earliest: Option<Micros> = None;
+        for slot in self.wanting.clone() {
+            let Some(next) = self.consider(slot, &mut pulls) else {
+                self.roster[slot].want = None;
+                self.wanting.remove(&slot);
+                continue;
+            };
+            super::no_later(&mut earliest, next);
+        }
+        self.timers.repair = earliest;
+        for (target, mut wants) in pulls {
+            wants.truncate(SPANS);
+            self.say(target, Frame::Pull(Pull { wants }));
+        }
+    }
+
+    /// What to do about one origin: when to look again, or nothing if it is complete.
+    fn consider(&mut self, slot: Slot, pulls: &mut BTreeMap<Slot, Vec<Span>>) -> Option<Micros> {
+        let known = &self.roster[slot];
+        let want = known.want.as_ref()?;
+        if known.delivered >= want.upto {
+            return None;
+        }
+        if want.next > self.now {
+            return Some(want.next);
+        }
+        let delay = self.config.pull_after + self.rng.below(self.config.pull_after);
+        let known = &mut self.roster[slot];
+        let (flows, delivered) = (known.peer.linked, known.delivered);
+        let want = known.want.as_mut()?;
+        if want.mark < delivered {
+            want.asked.clear();
+            want.tries = 0;
+            want.mark = delivered;
+            // Its own stream is bringing it.
+            if flows {
+                want.next = self.now + delay;
+                return Some(want.next);
+            }
+        }
+        self.tell_held(slot);
+        let target = self.whom_to_ask(slot);
+        let spans = self.missing_spans(slot);
+        let now = self.now;
+        let most = self.config.pull_backoff;
+        let want = self.roster[slot].want.as_mut()?;
+        want.next = now + (delay << want.tries.min(8)).min(most.max(delay));
+        want.tries = want.tries.saturating_add(1);
+        let next = want.next;
+        if let Some(target) = target {
+            let id = self.roster[target].id;
+            let want = self.roster[slot].want.as_mut()?;
+            if want.asked.len() < ASKED {
+                want.asked.push(id);
+            }
+            pulls.entry(target).or_default().extend(spans);
+        }
+        Some(next)
+    }
+
+    /// First the member that sent the dependent message, then the origin, then whoever has it by its digest, then
+    /// anybody.
+    fn whom_to_ask(&mut self, slot: Slot) -> Option<Slot> {
+        let known = &self.roster[slot];
+        let want = known.want.as_ref()?;
+        let linked = |slot: &Slot| self.roster[*slot].peer.linked && *slot != self.my_slot;
+        let via = self.roster.find(want.via).filter(linked);
+        match want.tries {
+            0 if via.is_some() => return via,
+            0 | 1 if linked(&slot) => return Some(slot),
+            _ => {}
+        }
+        let (origin, next) = (known.id, known.delivered + 1);
+        let candidates: Vec<Slot> = self.roster.slots().filter(linked).collect();
+        let holds = |slot: &&Slot| self.roster[**slot].peer.digest.get(origin) >= next;
+        let holders: Vec<Slot> = candidates.iter().filter(holds).copied().collect();
+        // Digests are hints: every third try anybody may be asked.
+        let among = if holders.is_empty() || want.tries % 3 == 2 {
+            candidates
+        } else {
+            holders
+        };
+        let nth = self.rng.below(among.len() as u64) as usize;
+        among.get(nth).copied()
+    }
+
+    fn missing_spans(&self, slot: Slot) -> Vec<Span> {
+        let known = &self.roster[slot];
+        let Some(want) = &known.want else { return Vec::new() };
+        let mut spans = Vec::new();
+        let mut from = known.delivered + 1;
+        for &seq in known.held.keys().take_while(|&&seq| seq <= want.upto) {
+            if seq > from && spans.len() < HOLES {
+                spans.push(Span {
+                    origin: known.id,
+                    from,
+                    to: seq - 1,
+                });
+            }
+            from = seq + 1;
+        }
+        if from <= want.upto && spans.len() < HOLES {
+            spans.push(Span {
+                origin: known.id,
+                from,
+                to: want.upto,
+            });
+        }
+        spans
+    }
+
+    pub(super) fn on_pull(&mut self, slot: Slot, pull: Pull) {
+        if self.is_joining() {
+            return;
+        }
+        let mut answer = Pulled {
+            runs: Vec::new(),
+            gone: Vec::new(),
+            never: Vec::new(),
+        };
+        // (position in the log, slot, seq): in the order in which they can be delivered.
+        let mut found: Vec<(u64, Slot, u64)> = Vec::new();
+        for span in pull.wants.into_iter().take(SPANS) {
+            self.find_span(span, &mut found, &mut answer);
+        }
+        found.sort_unstable();
+        found.dedup();
+        self.cut_to_size(&mut found);
+        found.sort_unstable_by_key(|&(_, slot, seq)| (slot, seq));
+        answer.runs = self.runs_of(&found);
+        self.say(slot, Frame::Pulled(answer));
+    }
+
+    fn find_span(&self, span: Span, found: &mut Vec<(u64, Slot, u64)>, answer: &mut Pulled) {
+        let Span { origin, from, to } = span;
+        let Some(slot) = self.roster.find(origin) else {
+            return answer.never.push(span);
+        };
+        let known = &self.roster[slot];
+        if to > known.delivered {
+            answer.never.push(Span {
+                origin,
+                from: from.max(known.delivered + 1),
+                to,
+            });
+        }
+        if from > to || from == 0 {
+            return;
+        }
+        // Below the log: what is kept, and the holes between.
+        let mut hole = from;
+        for (&(_, seq), _) in self.log.kept.range((slot, from)..=(slot, to)).take(MAX_RUN) {
+            if hole < seq {
+                answer.gone.push(Span {
+                    origin,
+                    from: hole,
+                    to: seq - 1,
+                });
+            }
+            found.push((0, slot, seq));
+            hole = seq + 1;
+        }
+        let logged = known.logged_from();
+        if hole < logged && hole <= to && hole <= known.delivered {
+            answer.gone.push(Span {
+                origin,
+                from: hole,
+                to: to.min(logged - 1),
+            });
+        }
+        let (low, high) = (from.max(logged), to.min(known.delivered));
+        for seq in (low..=high).take(MAX_RUN) {
+            if let Some(position) = known.position(seq) {
+                found.push((position + 1, slot, seq));
+            }
+        }
+    }
+
+    fn message(&self, slot: Slot, seq: u64) -> &Message {
+        match self.roster[slot].position(seq) {
+            Some(position) => self.log.at(position),
+            None => &self.log.kept[&(slot, seq)],
+        }
+    }
+
+    /// Keeps as many as one answer may carry, one at least.
+    fn cut_to_size(&self, found: &mut Vec<(u64, Slot, u64)>) {
+        let (mut bytes, mut entries) = (0, 0);
+        let mut fits = |&(_, slot, seq): &(u64, Slot, u64)| {
+            let message = self.message(slot, seq);
+            entries += message.past.len();
+            bytes += encoded_bound(message.payload.len(), message.past.len());
+            bytes <= self.config.pull_bytes && entries <= MAX_RUN_CLOCKS
+        };
+        let count = found.iter().take_while(|entry| fits(entry)).count();
+        found.truncate(count.max(1));
+    }
+
+    /// Runs of consecutive messages, each with a full clock first and changes after it.
+    fn runs_of(&self, found: &[(u64, Slot, u64)]) -> Vec<Run> {
+        found
+            .chunk_by(|a, b| a.1 == b.1 && a.2 + 1 == b.2)
+            .map(|run| {
+                let (_, slot, first) = run[0];
+                let dot = Dot {
+                    origin: self.roster[slot].id,
+                    seq: first,
+                };
+                let mut writer = RunWriter::new(dot, run.len(), self.config.pull_bytes.min(4096));
+                let mut before: Option<&Message> = None;
+                for &(_, slot, seq) in run {
+                    let message = self.message(slot, seq);
+                    match before {
+                        None => writer.full(message),
+                        Some(before) => writer.changes(message, &difference(before, message)),
+                    }
+                    before = Some(message);
+                }
+                Run::decode(&writer.finish()).expect("what was decoded once is well formed")
+            })
+            .collect()
+    }
+
+    pub(super) fn on_pulled(&mut self, slot: Slot, pulled: Pulled) {
+        if self.is_finding() {
+            return;
+        }
+        let before: Vec<(Slot, u64)> = self
+            .wanting
+            .iter()
+            .map(|&slot| (slot, self.roster[slot].delivered))
+            .collect();
+        self.note_fetched(slot, &pulled);
+        for run in pulled.runs {
+            self.accept_relayed(slot, run);
+        }
+        // Where it brought something on, the rest is asked for at once.
+        for (slot, delivered) in before {
+            let now = self.now;
+            let known = &mut self.roster[slot];
+            if let (true, Some(want)) = (known.delivered > delivered, &mut known.want) {
+                (want.mark, want.tries, want.next) = (known.delivered, 0, now);
+                want.asked.clear();
+                super::no_later(&mut self.timers.repair, now);
+            }
+        }
+    }
+}
+
+/// The entries in which a message's clock differs from that of its origin's previous one; 0 where one is gone.
+fn difference(before: &Message, after: &Message) -> Vec<(MemberId, u64)> {
+    if Arc::ptr_eq(&before.past, &after.past) {
+        return Vec::new();
+    }
+    let (mut old, mut new) = (before.past.iter().peekable(), after.past.iter().peekable());
+    let mut changes = Vec::new();
+    loop {
+        match (old.peek(), new.peek()) {
+            (None, None) => return changes,
+            (Some(a), Some(b)) if a.0 == b.0 => {
+                if a.1 != b.1 {
+                    changes.push(**b);
+                }
+                old.next();
+                new.next();
+            }
+            (Some(a), Some(b)) if a.0 < b.0 => {
+                changes.push((a.0, 0));
+                old.next();
+            }
+            (Some(a), None) => {
+                changes.push((a.0, 0));
+                old.next();
+            }
+            (_, Some(b)) => {
+                changes.push(**b);
+                new.next();
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Everything known about each member of the group, in a table with small integers as keys.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::clock::{Clock, Entries};
+use crate::engine::frame::Standing;
+use crate::engine::held::Held;
+use crate::id::MemberId;
+use crate::message::{Intro, Micros};
+
+/// A member's place in the table: stable for the life of the engine.
+pub(super) type Slot = u32;
+
+/// All members ever named, most of them with a record in the view.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Roster {
+    slots: Vec<Known>,
+    by_id: BTreeMap<MemberId, Slot>,
+}
+
+/// One member, as known here.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Known {
+    pub(super) id: MemberId,
+    /// Its record in the view.
+    pub(super) record: Option<Registration>,
+    /// The name in its join message, for those whose introduction never came by.
+    pub(super) name: Option<String>,
+    /// Lamport time of its join message, if that was delivered here.
+    pub(super) joined_at: Option<u64>,
+    /// How many of its messages are delivered here.
+    pub(super) delivered: u64,
+    /// How many of them are below the cut or trimmed from the log.
+    pub(super) base: u64,
+    /// Lamport time of the last delivered one; 0 if that is below the cut.
+    pub(super) lamport: u64,
+    /// Log positions of its messages `delivered - positions.len() + 1 ..= delivered`.
+    pub(super) positions: VecDeque<u64>,
+    /// Where its push stream stands, to decode change lists.
+    pub(super) stream: Option<Stream>,
+    /// Its messages that wait, by seq.
+    pub(super) held: BTreeMap<u64, Held>,
+    pub(super) held_bytes: usize,
+    /// What is missing of it.
+    pub(super) want: Option<Want>,
+    /// It is in the list of entries changed since one's own last message.
+    pub(super) dirty: bool,
+    /// It is in the list of members that are owed an acknowledgement.
+    pub(super) owed: bool,
+    pub(super) peer: Peer,
+}
+
+/// The part of a view record that changes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Registration {
+    pub(super) generation: u32,
+    pub(super) standing: Standing,
+    pub(super) intro: Option<Intro>,
+}
+
+/// The last message decoded from a push stream.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Stream {
+    pub(super) last: u64,
+    pub(super) past: Arc<Entries>,
+}
+
+/// Messages of one origin that are known to exist and not here.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Want {
+    /// Up to and including this seq.
+    pub(super) upto: u64,
+    /// When to ask, or to ask again.
+    pub(super) next: Micros,
+    /// How often it was asked for since the last progress.
+    pub(super) tries: u32,
+    /// Who sent the message that depends on it.
+    pub(super) via: MemberId,
+    /// `delivered` when `next` was set: progress since then defers a try.
+    pub(super) mark: u64,
+    /// Who was asked since the last progress, in order.
+    pub(super) asked: Vec<MemberId>,
+}
+
+/// What is known of a member as a partner in talk.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) linked: bool,
+    /// Its address refused a connection since the last sign of it.
+    pub(super) refused: bool,
+    pub(super) heard_at: Micros,
+    pub(super) silent: bool,
+    pub(super) lagging: bool,
+    /// When something was last said to it.
+    pub(super) told_at: Micros,
+    /// What it has delivered, at least.
+    pub(super) digest: Clock,
+    /// How many of one's own messages it has delivered, at least.
+    pub(super) acked: u64,
+    /// When that last grew.
+    pub(super) acked_at: Micros,
+    /// A digest whose view is not merged yet, with that view's hash.
+    pub(super) unmerged: Option<(u64, Clock)>,
+    /// Hash of the last view merged from it.
+    pub(super) merged_view: u64,
+    /// Hash of the view last sent to it, and when.
+    pub(super) view_sent: Option<(u64, Micros)>,
+    pub(super) push: Option<Pusher>,
+    pub(super) hears: Vec<MemberId>,
+    /// The attempt of the last greeting.
+    pub(super) attempt: u32,
+}
+
+/// A push stream to a peer: a cursor over one's own messages.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Pusher {
+    /// Sent up to this seq.
+    pub(super) sent: u64,
+    /// The next batch begins a stream.
+    pub(super) fresh: bool,
+    /// Batches without an answer: the last seq of each, and when it was sent. At most `batches_in_flight`.
+    pub(super) flight: Vec<(u64, Micros)>,
+}
+
+impl Roster {
+    pub(super) fn find(&self, id: MemberId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Finds or adds. Whoever adds on a peer's word checks the limit on origins first.
+    pub(super) fn ensure(&mut self, id: MemberId, now: Micros) -> Slot {
+        if let Some(slot) = self.find(id) {
+            return slot;
+        }
+        let slot = self.slots.len() as Slot;
+        self.slots.push(Known::new(id, now));
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All slots, ascending by member id.
+    pub(super) fn by_id(&self) -> impl Iterator<Item = (MemberId, Slot)> + '_ {
+        self.by_id.iter().map(|(&id, &slot)| (id, slot))
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Known)> {
+        self.slots.iter().enumerate().map(|(slot, known)| (slot as Slot, known))
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Known)> {
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .map(|(slot, known)| (slot as Slot, known))
+    }
+
+    pub(super) fn slots(&self) -> std::ops::Range<Slot> {
+        0..self.slots.len() as Slot
+    }
+
+    pub(super) fn delivered_of(&self, id: MemberId) -> u64 {
+        self.find(id).map_or(0, |slot| self[slot].delivered)
+    }
+
+    /// A clock with one value of every member.
+    pub(super) fn clock(&self, value: impl Fn(&Known) -> u64) -> Clock {
+        let entries = self.by_id.iter().map(|(&id, &slot)| (id, value(&self[slot])));
+        Clock::from_sorted(entries.filter(|entry| entry.1 > 0).collect())
+    }
+}
+
+impl std::ops::Index<Slot> for Roster {
+    type Output = Known;
+
+    fn index(&self, slot: Slot) -> &Known {
+        &self.slots[slot as usize]
+    }
+}
+
+impl std::ops::IndexMut<Slot> for Roster {
+    fn index_mut(&mut self, slot: Slot) -> &mut Known {
+        &mut self.slots[slot as usize]
+    }
+}
+
+impl Known {
+    fn new(id: MemberId, now: Micros) -> Self {
+        Self {
+            id,
+            record: None,
+            name: None,
+            joined_at: None,
+            delivered: 0,
+            base: 0,
+            lamport: 0,
+            positions: VecDeque::new(),
+            stream: None,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            want: None,
+            dirty: false,
+            owed: false,
+            peer: Peer {
+                heard_at: now,
+                ..Peer::default()
+            },
+        }
+    }
+
+    /// Back to "nothing received", for a joiner that starts over. What is known of the link stays.
+    pub(super) fn forget_messages(&mut self) {
+        let fresh = Self::new(self.id, 0);
+        let record = self.record.take();
+        let name = self.name.take();
+        let peer = Peer {
+            linked: self.peer.linked,
+            refused: self.peer.refused,
+            heard_at: self.peer.heard_at,
+            told_at: self.peer.told_at,
+            attempt: self.peer.attempt,
+            ..Peer::default()
+        };
+        *self = Self {
+            record,
+            name,
+            peer,
+            ..fresh
+        };
+    }
+
+    pub(super) fn counts(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.standing.counts())
+    }
+
+    /// There is hope of an answer from it now.
+    pub(super) fn is_there(&self) -> bool {
+        self.counts() && !self.peer.silent && !self.peer.refused
+    }
+
+    /// The seq of its oldest message in the log; `delivered + 1` if there is none.
+    pub(super) fn logged_from(&self) -> u64 {
+        self.delivered + 1 - self.positions.len() as u64
+    }
+
+    /// The log position of one of its messages.
+    pub(super) fn position(&self, seq: u64) -> Option<u64> {
+        let from = self.logged_from();
+        (seq >= from && seq <= self.delivered).then(|| self.positions[(seq - from) as usize])
+    }
+}
+
+/// Slots with something to do, in order; the set is small beside the roster.
+pub(super) type Slots = BTreeSet<Slot>;

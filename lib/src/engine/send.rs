@@ -1,0 +1,289 @@
+//! Sending: stamping one's own messages, push streams as cursors over them, and flow control.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::{Entries, set_entry};
+use crate::engine::io::{Batch, Notice, Output, Refusal};
+use crate::engine::roster::{Pusher, Slot};
+use crate::engine::{Engine, Phase, PushAck};
+use crate::id::Dot;
+use crate::message::{Kind, Message};
+use crate::run::{RunWriter, encoded_bound};
+
+impl Engine {
+    pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
+        let limit = self.config.payload_limit;
+        let refusal = if !matches!(self.phase, Phase::Member) || !matches!(kind, Kind::App | Kind::Call) {
+            Some(Refusal::NotMember)
+        } else if payload.len() > limit {
+            Some(Refusal::TooLong { limit })
+        } else if self.window_is_full() {
+            Some(Refusal::WindowFull)
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            return self.out.push(Output::Refused { ticket, why });
+        }
+        let dot = self.speak(kind, payload, sent_at);
+        self.out.push(Output::Sent { ticket, dot });
+    }
+
+    /// Stamps a message, and delivers it here through the same path as everyone's.
+    pub(super) fn speak(&mut self, kind: Kind, payload: Bytes, sent_at: u64) -> Dot {
+        let mut changes = Entries::with_capacity(self.own.dirty.len());
+        for slot in self.own.dirty.drain(..) {
+            let known = &mut self.roster[slot];
+            known.dirty = false;
+            changes.push((known.id, known.delivered));
+        }
+        changes.sort_unstable();
+        if !changes.is_empty() {
+            let past = Arc::make_mut(&mut self.own.past);
+            for &(member, seq) in &changes {
+                set_entry(past, member, seq);
+            }
+        }
+        let dot = Dot {
+            origin: self.me,
+            seq: self.roster[self.my_slot].delivered + 1,
+        };
+        self.own.size += encoded_bound(payload.len(), changes.len()) as u64;
+        self.own.sizes.push_back(self.own.size);
+        self.own.changes.push_back(changes);
+        let past = self.own.past.clone();
+        let message = Message {
+            dot,
+            lamport: self.lamport + 1,
+            sent_at,
+            kind,
+            past,
+            payload,
+        };
+        self.deliver(self.my_slot, message, 0);
+        self.wake(self.my_slot);
+        dot
+    }
+
+    /// Hands every peer that has room for it the next batch of its stream.
+    pub(super) fn offer_pushes(&mut self) {
+        if !matches!(self.phase, Phase::Member | Phase::Leaving) {
+            return;
+        }
+        let mine = &self.roster[self.my_slot];
+        let (last, first) = (mine.delivered, mine.logged_from());
+        for slot in self.roster.slots() {
+            while let Some(batch) = self.next_batch(slot, first, last) {
+                let known = &mut self.roster[slot];
+                known.peer.told_at = self.now;
+                self.out.push(Output::Push { to: known.id, batch });
+            }
+        }
+    }
+
+    fn next_batch(&mut self, slot: Slot, first: u64, last: u64) -> Option<Batch> {
+        let pusher = self.roster[slot].peer.push.as_mut()?;
+        if pusher.sent >= last || pusher.flight.len() >= self.config.batches_in_flight {
+            return None;
+        }
+        // What was trimmed can only be asked for; the stream goes on with what there is.
+        if pusher.sent + 1 < first {
+            (pusher.sent, pusher.fresh) = (first - 1, true);
+        }
+        let after = pusher.sent;
+        if after == last {
+            return None;
+        }
+        let upto = batch_end(&self.own.sizes, first, after, last, &self.config);
+        pusher.sent = upto;
+        pusher.flight.push((upto, self.now));
+        Some(Batch {
+            after,
+            upto,
+            fresh: std::mem::take(&mut pusher.fresh),
+        })
+    }
+
+    pub(super) fn on_push_ack(&mut self, slot: Slot, ack: PushAck) {
+        let last = self.roster[self.my_slot].delivered;
+        if ack.delivered > last || ack.received > last {
+            return self.odd(slot, "acknowledges messages that were never sent");
+        }
+        if let Some(pusher) = &mut self.roster[slot].peer.push {
+            if ack.restart {
+                *pusher = Pusher {
+                    sent: ack.received,
+                    fresh: true,
+                    flight: Vec::new(),
+                };
+            } else {
+                pusher.flight.retain(|flight| flight.0 > ack.received);
+            }
+        }
+        self.note_acked(slot, ack.delivered);
+    }
+
+    /// A peer has delivered one's own messages up to `seq`.
+    pub(super) fn note_acked(&mut self, slot: Slot, seq: u64) {
+        let last = self.roster[self.my_slot].delivered;
+        let known = &mut self.roster[slot];
+        if seq <= known.peer.acked || seq > last {
+            return;
+        }
+        known.peer.acked = seq;
+        known.peer.acked_at = self.now;
+        let behind = last - seq;
+        let by = known.id;
+        if known.peer.lagging && behind <= self.config.window_messages / 2 {
+            known.peer.lagging = false;
+        }
+        self.out.push(Output::Acked { by, seq });
+    }
+
+    /// A stream whose answer is overdue begins anew where its peer is known to be: frames may get lost without
+    /// the link noticing.
+    pub(super) fn resume_stalled_pushes(&mut self) {
+        let overdue = self.now.saturating_sub(self.config.push_patience);
+        for (_, known) in self.roster.all_mut() {
+            let acked = known.peer.acked;
+            let Some(pusher) = &mut known.peer.push else { continue };
+            if pusher.flight.first().is_some_and(|flight| flight.1 <= overdue) {
+                *pusher = Pusher {
+                    sent: acked,
+                    fresh: true,
+                    flight: Vec::new(),
+                };
+            }
+        }
+    }
+
+    /// Begins a stream to a peer that is known to have `has` of one's own messages.
+    pub(super) fn start_push(&mut self, slot: Slot, has: u64) {
+        if self.roster[slot].peer.linked {
+            self.roster[slot].peer.push = Some(Pusher {
+                sent: has,
+                fresh: true,
+                flight: Vec::new(),
+            });
+        }
+    }
+
+    /// Whether the slowest member that holds others back is more than a window behind.
+    fn window_is_full(&mut self) -> bool {
+        let slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
+        let full = slowest.is_some_and(|acked| self.is_window_behind(acked));
+        if !full {
+            self.window_full_since = None;
+            self.timers.window = None;
+        } else if self.window_full_since.is_none() {
+            self.window_full_since = Some(self.now);
+            self.timers.window = Some(self.now + self.config.lagging_after);
+        }
+        full
+    }
+
+    fn is_window_behind(&self, acked: u64) -> bool {
+        let behind = self.roster[self.my_slot].delivered - acked;
+        behind >= self.config.window_messages || self.own_bytes_after(acked) >= self.config.window_bytes
+    }
+
+    /// Members that `send` waits for. Whoever is silent, or refuses connections, or lags, holds nobody back.
+    fn holding_back(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.roster
+            .all()
+            .filter(|(slot, known)| *slot != self.my_slot && known.is_there() && !known.peer.lagging)
+            .map(|(slot, _)| slot)
+    }
+
+    /// After whatever happened, a full window may have opened.
+    pub(super) fn review_window(&mut self) {
+        if self.window_full_since.is_some() {
+            self.window_is_full();
+        }
+    }
+
+    /// Encoded bytes, at most, of one's own messages after `seq`.
+    fn own_bytes_after(&self, seq: u64) -> u64 {
+        let mine = &self.roster[self.my_slot];
+        let from = mine.logged_from();
+        if seq >= mine.delivered {
+            return 0;
+        }
+        if seq < from {
+            return self.own.size;
+        }
+        self.own.size - self.own.sizes[(seq - from) as usize]
+    }
+
+    /// The window was full for too long: whoever made no progress meanwhile holds nobody back any more.
+    pub(super) fn mark_lagging(&mut self) {
+        let Some(full_since) = self.window_full_since else {
+            return;
+        };
+        let last = self.roster[self.my_slot].delivered;
+        let slow: Vec<Slot> = self
+            .holding_back()
+            .filter(|&slot| self.is_window_behind(self.roster[slot].peer.acked))
+            .collect();
+        let mut next = None;
+        for slot in slow {
+            let known = &mut self.roster[slot];
+            let due = full_since.max(known.peer.acked_at) + self.config.lagging_after;
+            if due > self.now {
+                super::no_later(&mut next, due);
+                continue;
+            }
+            known.peer.lagging = true;
+            let notice = Notice::Lagging {
+                member: known.id,
+                behind: last - known.peer.acked,
+            };
+            self.out.push(Output::Notice(notice));
+        }
+        self.timers.window = next;
+    }
+
+    pub(super) fn write_own(&self, batch: Batch) -> Bytes {
+        let mine = &self.roster[self.my_slot];
+        let first = mine.logged_from();
+        let count = batch.upto.saturating_sub(batch.after) as usize;
+        let dot = Dot {
+            origin: self.me,
+            seq: batch.after + 1,
+        };
+        let capacity = 64 + self.own.past.len() * 26 + (self.own_bytes_after(batch.after)) as usize;
+        let mut writer = RunWriter::new(dot, count, capacity.min(self.config.batch_bytes * 2));
+        for seq in batch.after + 1..=batch.upto {
+            let nth = (seq - first) as usize;
+            let message = self.log.at(mine.positions[nth]);
+            if batch.fresh && seq == batch.after + 1 {
+                writer.full(message);
+            } else {
+                writer.changes(message, &self.own.changes[nth]);
+            }
+        }
+        writer.finish()
+    }
+}
+
+/// Where a batch that begins after `after` ends: at the limits on messages and bytes, but with one at least.
+fn batch_end(
+    sizes: &std::collections::VecDeque<u64>,
+    first: u64,
+    after: u64,
+    last: u64,
+    config: &crate::engine::Config,
+) -> u64 {
+    let size = |seq: u64| sizes[(seq - first) as usize];
+    let start = if after < first { size(first) } else { size(after) };
+    let most = last.min(after + config.batch_messages as u64);
+    let room = start + config.batch_bytes as u64;
+    let from = (after + 1 - first) as usize;
+    let fits = sizes
+        .range(from..=(most - first) as usize)
+        .take_while(|&&size| size <= room)
+        .count() as u64;
+    after + fits.max(1)
+}

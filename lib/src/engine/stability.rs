@@ -1,0 +1,64 @@
+//! Causal stability: what every member that counts has delivered may leave the log.
+
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::engine::roster::Slot;
+
+impl Engine {
+    /// What every member that counts has delivered, as far as known here.
+    pub fn stable(&self) -> Clock {
+        let seq = |slot: Slot| self.stable.seqs.get(slot as usize).copied().unwrap_or(0);
+        let entries = self.roster.by_id().map(|(id, slot)| (id, seq(slot)));
+        Clock::from_sorted(entries.filter(|entry| entry.1 > 0).collect())
+    }
+
+    /// The meet of the digests of all members that count, this one's own included.
+    pub(super) fn refresh_stable(&mut self) {
+        if !std::mem::take(&mut self.stable.stale) {
+            return;
+        }
+        let mut seqs: Vec<u64> = self.roster.all().map(|(_, known)| known.delivered).collect();
+        for (slot, known) in self.roster.all() {
+            if slot == self.my_slot || !known.counts() {
+                continue;
+            }
+            let mut digest = known.peer.digest.iter().peekable();
+            for (id, of) in self.roster.by_id() {
+                while digest.next_if(|entry| entry.0 < id).is_some() {}
+                let has = digest.next_if(|entry| entry.0 == id).map_or(0, |entry| entry.1);
+                // Everyone has its own messages.
+                let has = if of == slot { has.max(known.delivered) } else { has };
+                seqs[of as usize] = seqs[of as usize].min(has);
+            }
+        }
+        self.stable.seqs = seqs;
+    }
+
+    /// Lets stable messages go that the retention budget has no room for, oldest first; and, beyond the hard
+    /// multiple of the budget, those that are not stable too.
+    pub(super) fn trim(&mut self) {
+        let budget = self.config.retention;
+        if self.log.bytes() <= budget || self.is_joining() {
+            return;
+        }
+        self.refresh_stable();
+        let stable = &self.stable.seqs;
+        let is_stable = |slot: Slot, seq: u64| stable.get(slot as usize).is_some_and(|&upto| upto >= seq);
+        self.log.release_kept(|slot, seq| !is_stable(slot, seq));
+        let hard = budget.saturating_mul(self.config.retention_factor);
+        while let Some((slot, message)) = self.log.front() {
+            let (slot, seq, bytes) = (*slot, message.dot.seq, self.log.bytes());
+            if bytes <= budget || !(is_stable(slot, seq) || bytes > hard) {
+                break;
+            }
+            self.log.pop_front();
+            let known = &mut self.roster[slot];
+            known.positions.pop_front();
+            known.base = seq;
+            if slot == self.my_slot {
+                self.own.changes.pop_front();
+                self.own.sizes.pop_front();
+            }
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The one task that owns a group's engine. It never waits for a peer or for the application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::engine::{Batch, Engine, Frame, Input, Notice, Output, Refusal};
+use crate::event::Event;
+use crate::group::show;
+use crate::group::{Ask, EVENT_BACKLOG, EVENT_BACKLOG_BYTES, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
+use crate::id::{GroupId, MemberId};
+use crate::message::{Kind, Member, Micros};
+use crate::net::Knock;
+use crate::net::rpc::{Call, Path};
+use crate::receipt::Receipt;
+
+/// Encoded batches that are kept for other links that will ask for the same: those in flight at a time.
+const ENCODED: usize = 8;
+
+pub(super) struct Task {
+    pub(super) group: GroupId,
+    pub(super) engine: Engine,
+    pub(super) shared: Arc<Shared>,
+    pub(super) knocks: mpsc::Receiver<Knock>,
+    pub(super) sends: mpsc::Receiver<Outgoing>,
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) events: mpsc::Sender<Vec<Event>>,
+    pub(super) wanted: watch::Sender<Wanted>,
+    pub(super) views: Arc<Notify>,
+    pub(super) joined: Option<oneshot::Sender<()>>,
+    pub(super) state: State,
+}
+
+/// What the task remembers between inputs.
+pub(super) struct State {
+    started: Instant,
+    links: BTreeMap<MemberId, mpsc::Sender<Call>>,
+    members: BTreeMap<MemberId, Member>,
+    encoded: VecDeque<(Batch, Bytes)>,
+    /// Events on their way to the application, and their payload bytes.
+    pending: Vec<Event>,
+    pending_bytes: usize,
+    /// The application does not keep up.
+    behind: bool,
+    /// Sends that wait for the window.
+    parked: VecDeque<Outgoing>,
+    leaving: Option<Leaving>,
+    outcome: Option<Result<crate::id::Dot, Refusal>>,
+    acks_changed: bool,
+    members_changed: bool,
+    /// Some `Sender` is alive.
+    sends_open: bool,
+    /// Some handle is alive.
+    asks_open: bool,
+    over: bool,
+}
+
+struct Leaving {
+    until: Instant,
+    replies: Vec<oneshot::Sender<Vec<Member>>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            links: BTreeMap::new(),
+            members: BTreeMap::new(),
+            encoded: VecDeque::new(),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            behind: false,
+            parked: VecDeque::new(),
+            leaving: None,
+            outcome: None,
+            acks_changed: false,
+            members_changed: false,
+            sends_open: true,
+            asks_open: true,
+            over: false,
+        }
+    }
+}
+
+impl Task {
+    pub(super) async fn run(mut self) -> GroupId {
+        let (mut knocks, mut sends) = (Vec::new(), Vec::new());
+        self.note_members();
+        while !self.state.over {
+            let deadline = self.deadline();
+            let flushing = !self.state.pending.is_empty();
+            let takes_sends = self.state.sends_open && self.state.parked.is_empty();
+            tokio::select! {
+                count = self.knocks.recv_many(&mut knocks, super::KNOCKS_AT_ONCE) => {
+                    // Without its node a group cannot go on.
+                    self.state.over |= count == 0;
+                    knocks.drain(..).for_each(|knock| self.on_knock(knock));
+                }
+                count = self.sends.recv_many(&mut sends, SENDS_AT_ONCE), if takes_sends => {
+                    self.state.sends_open = count > 0;
+                    self.state.parked.extend(sends.drain(..));
+                }
+                ask = self.asks.recv(), if self.state.asks_open => match ask {
+                    Some(ask) => self.on_ask(ask),
+                    None => {
+                        self.state.asks_open = false;
+                        self.begin_leave(String::new(), super::LEAVE_PATIENCE, None);
+                    }
+                },
+                permit = self.events.clone().reserve_owned(), if flushing => self.flush(permit.ok()),
+                () = sleep_until(deadline) => self.on_deadline(),
+            }
+            self.send_parked();
+            self.publish();
+        }
+        self.finish().await;
+        self.group
+    }
+
+    fn now(&self) -> Micros {
+        self.state.started.elapsed().as_micros() as Micros
+    }
+
+    fn deadline(&self) -> Instant {
+        // An engine that waits for nothing is over; an hour is never reached.
+        let engine = self.engine.deadline().unwrap_or(3_600_000_000);
+        let deadline = self.state.started + Duration::from_micros(engine);
+        self.state
+            .leaving
+            .as_ref()
+            .map_or(deadline, |leaving| deadline.min(leaving.until))
+    }
+
+    fn on_deadline(&mut self) {
+        if self
+            .state
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.until <= Instant::now())
+        {
+            self.state.over = true;
+            return;
+        }
+        self.handle(Input::Tick, None);
+        self.shared.set_stable(self.engine.stable());
+    }
+
+    fn on_knock(&mut self, knock: Knock) {
+        match knock {
+            Knock::Frame { from, frame, answer } => {
+                let mut said = Vec::new();
+                let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
+                // What is not taken now is sent again: a peer's cursor waits for the answer.
+                if !(self.state.behind && is_data) {
+                    self.handle(Input::Frame { from, frame }, Some((from, &mut said)));
+                }
+                match answer {
+                    Some(answer) => drop(answer.send(said)),
+                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
+                }
+            }
+            Knock::LinkUp { member, link } => {
+                self.state.links.insert(member, link);
+                self.state.members_changed = true;
+                self.handle(Input::LinkUp { peer: member }, None);
+            }
+            Knock::LinkDown { member } => {
+                self.state.links.remove(&member);
+                self.state.members_changed = true;
+                self.handle(Input::LinkDown { peer: member }, None);
+            }
+            Knock::Refused { member } => {
+                self.state.members_changed = true;
+                self.handle(Input::Refused { peer: member }, None);
+            }
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Leave { reason, linger, reply } => self.begin_leave(reason, linger, reply),
+            Ask::Roster(reply) => drop(reply.send(show::roster(&self.engine))),
+            Ask::Held(reply) => drop(reply.send(show::held(&self.engine, self.now()))),
+            Ask::Gauges(reply) => drop(reply.send(show::gauges(&self.engine))),
+            Ask::Explain { dot, reply } => {
+                let explanation = show::explanation(&self.engine, dot, |id| self.shared.name_of(id));
+                drop(reply.send(explanation));
+            }
+        }
+    }
+
+    fn begin_leave(&mut self, reason: String, linger: Duration, reply: Option<oneshot::Sender<Vec<Member>>>) {
+        let until = Instant::now() + linger;
+        let leaving = self.state.leaving.get_or_insert(Leaving {
+            until,
+            replies: Vec::new(),
+        });
+        leaving.until = leaving.until.min(until);
+        leaving.replies.extend(reply);
+        let sent_at = wall_clock();
+        // Whoever sent before leaving is not forgotten, unless the window is full.
+        self.send_parked();
+        self.handle(Input::Leave { reason, sent_at }, None);
+    }
+
+    /// Sends what waits, as far as the window allows.
+    fn send_parked(&mut self) {
+        while let Some(Outgoing { kind, payload, reply }) = self.state.parked.pop_front() {
+            if self.state.behind {
+                drop(reply.send(Err(SendError::Behind)));
+                continue;
+            }
+            if self.engine.window_is_shut() {
+                return self.state.parked.push_front(Outgoing { kind, payload, reply });
+            }
+            let bytes = payload.len();
+            let input = Input::Send {
+                ticket: 0,
+                kind,
+                payload: payload.clone(),
+                sent_at: wall_clock(),
+            };
+            self.handle(input, None);
+            let result = match self.state.outcome.take() {
+                Some(Ok(dot)) => Ok(Receipt::new(dot, self.shared.clone())),
+                Some(Err(Refusal::WindowFull)) => {
+                    return self.state.parked.push_front(Outgoing { kind, payload, reply });
+                }
+                Some(Err(Refusal::TooLong { limit })) => Err(SendError::TooLong { bytes, limit }),
+                Some(Err(Refusal::NotMember)) | None => Err(SendError::Left),
+            };
+            let _ = reply.send(result);
+        }
+    }
+
+    /// One input, all its outputs.
+    fn handle(&mut self, input: Input, mut answer: Option<(MemberId, &mut Vec<Frame>)>) {
+        for output in self.engine.handle(input, self.now()) {
+            match output {
+                Output::Deliver { message, held_for } => {
+                    if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
+                        self.note_members();
+                        self.state.members_changed = false;
+                        self.joined
+                            .take()
+                            .into_iter()
+                            .for_each(|joined| joined.send(()).unwrap_or_default());
+                    }
+                    let from = self.member(&message);
+                    self.state.pending_bytes += message.payload.len();
+                    self.state.pending.push(show::delivered(message, from, held_for));
+                }
+                Output::Notice(notice) => self.on_notice(notice),
+                Output::Send { to, frame } => match &mut answer {
+                    Some((from, said)) if *from == to => said.push(frame),
+                    _ => self.say(to, frame),
+                },
+                Output::Push { to, batch } => self.push(to, batch),
+                Output::Sent { dot, .. } => self.state.outcome = Some(Ok(dot)),
+                Output::Refused { why, .. } => self.state.outcome = Some(Err(why)),
+                Output::Acked { by, seq } => {
+                    self.shared.set_acked(by, seq);
+                    self.state.acks_changed = true;
+                }
+                Output::ViewChanged => {
+                    self.state.members_changed = true;
+                    let wanted = show::wanted(&self.engine);
+                    self.wanted.send_replace(wanted);
+                    self.views.notify_one();
+                }
+                Output::Left => self.state.over = true,
+                Output::Broken(reason) => {
+                    tracing::error!(reason, "the group stopped: an invariant does not hold");
+                    self.state.pending.push(Event::Broken { reason });
+                    self.state.over = true;
+                }
+            }
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        if let Notice::Odd { peer, what } = &notice {
+            tracing::warn!(peer = %peer.short(), what, "ignored: no correct member says this");
+            return;
+        }
+        if matches!(notice, Notice::Silent(_) | Notice::Resumed(_)) {
+            self.state.members_changed = true;
+        }
+        let name = |id: MemberId| {
+            self.state
+                .members
+                .get(&id)
+                .cloned()
+                .unwrap_or(Member { id, name: "".into() })
+        };
+        self.state.pending.extend(show::notice(notice, name));
+    }
+
+    fn push(&mut self, to: MemberId, batch: Batch) {
+        let cached = self.state.encoded.iter().find(|entry| entry.0 == batch);
+        let run = match cached {
+            Some((_, run)) => run.clone(),
+            None => {
+                let run = self.engine.encode_own(batch);
+                if self.state.encoded.len() == ENCODED {
+                    self.state.encoded.pop_front();
+                }
+                self.state.encoded.push_back((batch, run.clone()));
+                run
+            }
+        };
+        let path = self.path(to);
+        self.call(to, Call::Push { path, run });
+    }
+
+    fn say(&mut self, to: MemberId, frame: Frame) {
+        let path = self.path(to);
+        self.call(
+            to,
+            Call::Frame {
+                path,
+                frame: Box::new(frame),
+            },
+        );
+    }
+
+    fn path(&self, to: MemberId) -> Path {
+        Path {
+            group: self.group,
+            from: self.shared.me.id,
+            to,
+        }
+    }
+
+    /// Never waits: what a full queue does not take is said again by the protocol.
+    fn call(&mut self, to: MemberId, call: Call) {
+        let Some(link) = self.state.links.get(&to) else { return };
+        if link.try_send(call).is_err() {
+            tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");
+        }
+    }
+
+    fn member(&mut self, message: &crate::message::Message) -> Member {
+        let id = message.dot.origin;
+        if let Some(member) = self.state.members.get(&id).filter(|member| !member.name.is_empty()) {
+            return member.clone();
+        }
+        let name = match message.kind {
+            Kind::Join => String::from_utf8_lossy(&message.payload).into_owned().into(),
+            _ => self.shared.name_of(id).unwrap_or_else(|| "".into()),
+        };
+        let member = Member { id, name };
+        self.state.members.insert(id, member.clone());
+        member
+    }
+
+    fn note_members(&mut self) {
+        let members = self.engine.members();
+        self.shared.set_members(&members);
+        for view in members {
+            let id = view.record.member;
+            let known = self.state.members.get(&id);
+            if known.is_none_or(|member| *member.name != *view.name) {
+                self.state.members.insert(
+                    id,
+                    Member {
+                        id,
+                        name: view.name.into(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Brings snapshots up to date, and events to the application.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.state.members_changed) {
+            self.note_members();
+        }
+        if std::mem::take(&mut self.state.acks_changed) {
+            self.shared.changed();
+        }
+        if self.state.pending.is_empty() {
+            return;
+        }
+        self.shared.clock.send_replace(self.engine.delivered());
+        match self.events.clone().try_reserve_owned() {
+            Ok(permit) => self.flush(Some(permit)),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let backlog = self.state.pending.len() >= EVENT_BACKLOG;
+                self.state.behind |= backlog || self.state.pending_bytes >= EVENT_BACKLOG_BYTES;
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => self.flush(None),
+        }
+    }
+
+    /// Hands over what the application has room for; dropped `Events` discard.
+    fn flush(&mut self, permit: Option<mpsc::OwnedPermit<Vec<Event>>>) {
+        let events = std::mem::take(&mut self.state.pending);
+        self.state.pending_bytes = 0;
+        if let Some(permit) = permit {
+            permit.send(events);
+        }
+        if std::mem::take(&mut self.state.behind) {
+            self.handle(Input::CaughtUp, None);
+        }
+    }
+
+    /// The last words: who did not confirm, and events, as far as they are read.
+    async fn finish(&mut self) {
+        self.note_members();
+        let last = self.engine.delivered().get(self.shared.me.id);
+        let me = self.shared.me.id;
+        let lacks = |row: &super::Row| row.member.id != me && row.acked < last && row.joined;
+        let unconfirmed: Vec<Member> = self
+            .shared
+            .rows()
+            .into_iter()
+            .filter(lacks)
+            .map(|row| row.member)
+            .collect();
+        if let Some(leaving) = self.state.leaving.take() {
+            for reply in leaving.replies {
+                let _ = reply.send(unconfirmed.clone());
+            }
+        }
+        for outgoing in self.state.parked.drain(..) {
+            let _ = outgoing.reply.send(Err(SendError::Left));
+        }
+        // Only here, where there is nothing left to do, the task waits for the application.
+        let events = std::mem::take(&mut self.state.pending);
+        let _ = tokio::time::timeout(super::LEAVE_PATIENCE, self.events.send(events)).await;
+    }
+}
+
+fn wall_clock() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
+}

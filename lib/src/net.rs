@@ -1,0 +1,63 @@
+//! The wire: tarpc over TCP, driven by hand.
+
+pub(crate) mod codec;
+pub(crate) mod dial;
+pub(crate) mod rpc;
+pub(crate) mod serve;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::Frame;
+use crate::id::MemberId;
+use rpc::Call;
+
+/// Longest frame in bytes: 16 batches of the usual size or one of the largest, and what a hostile peer can make us
+/// buffer a connection.
+pub(crate) const MAX_FRAME: usize = 1 << 20;
+/// Time to open a TCP connection: far beyond a round trip in any place where a mesh makes sense.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for a new connection to say who it is.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A call without an answer, or a write without progress, for so long ends the connection: TCP may need many
+/// minutes to notice that nobody is there.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// First and longest pause before an address is dialled again; the pause doubles, with jitter.
+pub(crate) const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Calls of one link that may be on their way at once; each group has at most a few, and control frames wait.
+pub(crate) const CALLS_IN_FLIGHT: usize = 64;
+/// Calls waiting for a link. When it is full, control frames are dropped: the protocol repeats them.
+pub(crate) const LINK_QUEUE: usize = 256;
+/// Requests of one inbound connection that may wait for their groups at once.
+pub(crate) const REQUESTS_IN_FLIGHT: usize = 32;
+/// Frames, and news of links, that wait for a group's task; then connections wait.
+pub(crate) const GROUP_QUEUE: usize = 256;
+/// Inbound connections in all: several a node for a full mesh of 128.
+pub(crate) const MAX_CONNECTIONS: usize = 512;
+/// Inbound connections that have not said who they are yet.
+pub(crate) const MAX_HANDSHAKES: usize = 128;
+
+/// What reaches a group's task from the net.
+#[derive(Debug)]
+pub(crate) enum Knock {
+    /// A member of a linked node says something; what the engine has to say to that member at once is the answer.
+    Frame {
+        from: MemberId,
+        frame: Frame,
+        answer: Option<oneshot::Sender<Vec<Frame>>>,
+    },
+    /// Calls can be sent to the node of this member.
+    LinkUp { member: MemberId, link: mpsc::Sender<Call> },
+    /// They cannot any more.
+    LinkDown { member: MemberId },
+    /// The member's address refuses connections, or another process has it now.
+    Refused { member: MemberId },
+}
+
+/// The way into a group's task, for the net.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) member: MemberId,
+    pub(crate) knock: mpsc::Sender<Knock>,
+}

@@ -1,0 +1,239 @@
+//! The transport of the calls: length-prefixed frames around postcard.
+//!
+//! ```text
+//! frame    := length(4, big-endian) body
+//! request  := 0 id(8) deadline_ms(4) kind(1) rest      | 1 id(8)           (cancel)
+//! response := id(8) postcard(Reply)
+//! ```
+//!
+//! Deadlines travel as at most 2^32 ms and are clamped to an hour: a deadline of years would panic the
+//! dispatcher that reads it.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use tarpc::{ClientMessage, Response, ServerError, context, trace};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::engine::Frame;
+use crate::id::{GroupId, MemberId};
+use crate::net::MAX_FRAME;
+use crate::net::rpc::{Call, Path, Reply, Request};
+use crate::run::Run;
+
+/// Longest deadline that is believed.
+const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+
+const REQUEST: u8 = 0;
+const CANCEL: u8 = 1;
+
+const HELLO: u8 = 0;
+const GROUPS: u8 = 1;
+const PUSH: u8 = 2;
+const FRAME: u8 = 3;
+
+/// The calling side: writes calls, reads replies.
+#[derive(Debug, Default)]
+pub(crate) struct Caller(());
+
+/// The called side: reads requests, writes replies.
+#[derive(Debug, Default)]
+pub(crate) struct Callee(());
+
+impl Encoder<ClientMessage<Call>> for Caller {
+    type Error = io::Error;
+
+    fn encode(&mut self, message: ClientMessage<Call>, out: &mut BytesMut) -> io::Result<()> {
+        frame(out, |out| match message {
+            ClientMessage::Request(request) => {
+                out.put_u8(REQUEST);
+                out.put_u64(request.id);
+                let left = request.context.deadline.saturating_duration_since(Instant::now());
+                out.put_u32(left.min(MAX_DEADLINE).as_millis() as u32);
+                match request.message {
+                    Call::Hello(hello) => put(out, HELLO, &hello),
+                    Call::Groups(groups) => put(out, GROUPS, &groups),
+                    Call::Push { path, run } => {
+                        out.put_u8(PUSH);
+                        put_path(out, path);
+                        out.put_slice(&run);
+                        Ok(())
+                    }
+                    Call::Frame { path, frame } => {
+                        out.put_u8(FRAME);
+                        put_path(out, path);
+                        put_postcard(out, &frame)
+                    }
+                }
+            }
+            ClientMessage::Cancel { request_id, .. } => {
+                out.put_u8(CANCEL);
+                out.put_u64(request_id);
+                Ok(())
+            }
+            _ => Err(odd("a message that this version does not know")),
+        })
+    }
+}
+
+impl Decoder for Caller {
+    type Item = Response<Reply>;
+    type Error = io::Error;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
+        let Some(mut body) = next_frame(bytes)? else {
+            return Ok(None);
+        };
+        let request_id = take_u64(&mut body)?;
+        let message: Result<Reply, ServerError> = Ok(from_postcard(&body)?);
+        Ok(Some(Response { request_id, message }))
+    }
+}
+
+impl Encoder<Response<Reply>> for Callee {
+    type Error = io::Error;
+
+    fn encode(&mut self, response: Response<Reply>, out: &mut BytesMut) -> io::Result<()> {
+        frame(out, |out| {
+            out.put_u64(response.request_id);
+            let reply = response.message.map_err(|error| odd(&error.to_string()))?;
+            put_postcard(out, &reply)
+        })
+    }
+}
+
+impl Decoder for Callee {
+    type Item = ClientMessage<Request>;
+    type Error = io::Error;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
+        let Some(mut body) = next_frame(bytes)? else {
+            return Ok(None);
+        };
+        let tag = take_u8(&mut body)?;
+        let id = take_u64(&mut body)?;
+        match tag {
+            REQUEST => {
+                let left = Duration::from_millis(u64::from(take_u32(&mut body)?)).min(MAX_DEADLINE);
+                let mut context = context::current();
+                context.deadline = Instant::now() + left;
+                context.trace_context = trace::Context::default();
+                let message = request(body)?;
+                Ok(Some(ClientMessage::Request(tarpc::Request { context, id, message })))
+            }
+            CANCEL => Ok(Some(ClientMessage::Cancel {
+                trace_context: trace::Context::default(),
+                request_id: id,
+            })),
+            _ => Err(odd("unknown message")),
+        }
+    }
+}
+
+fn request(mut body: Bytes) -> io::Result<Request> {
+    match take_u8(&mut body)? {
+        HELLO => Ok(Request::Hello(from_postcard(&body)?)),
+        GROUPS => Ok(Request::Groups(from_postcard(&body)?)),
+        PUSH => {
+            let path = take_path(&mut body)?;
+            let run = Run::decode(&body).map_err(|error| odd(error.0))?;
+            Ok(Request::Frame {
+                path,
+                frame: Box::new(Frame::Push(run)),
+            })
+        }
+        FRAME => {
+            let path = take_path(&mut body)?;
+            Ok(Request::Frame {
+                path,
+                frame: Box::new(from_postcard(&body)?),
+            })
+        }
+        _ => Err(odd("unknown request")),
+    }
+}
+
+/// Writes one frame: its length is known when its body is written.
+fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
+    let start = out.len();
+    out.put_u32(0);
+    body(out)?;
+    let length = out.len() - start - 4;
+    if length > MAX_FRAME {
+        out.truncate(start);
+        return Err(odd("a frame over the limit was to be sent"));
+    }
+    out[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
+    Ok(())
+}
+
+fn next_frame(bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    let Some(head) = bytes.get(..4) else { return Ok(None) };
+    let length = u32::from_be_bytes(head.try_into().expect("4 bytes")) as usize;
+    if length > MAX_FRAME {
+        return Err(odd("a frame over the limit"));
+    }
+    if bytes.len() < 4 + length {
+        // What is there is kept; the rest is made room for at once, so that a large frame is not copied often.
+        bytes.reserve(4 + length - bytes.len());
+        return Ok(None);
+    }
+    bytes.advance(4);
+    Ok(Some(bytes.split_to(length).freeze()))
+}
+
+fn put(out: &mut BytesMut, kind: u8, value: &impl Serialize) -> io::Result<()> {
+    out.put_u8(kind);
+    put_postcard(out, value)
+}
+
+fn put_postcard(out: &mut BytesMut, value: &impl Serialize) -> io::Result<()> {
+    postcard::to_io(value, out.writer())
+        .map(drop)
+        .map_err(|error| odd(&error.to_string()))
+}
+
+fn from_postcard<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(odd("bytes left over")),
+        Err(error) => Err(odd(&error.to_string())),
+    }
+}
+
+fn put_path(out: &mut BytesMut, path: Path) {
+    out.put_slice(&path.group.0);
+    out.put_slice(&path.from.0);
+    out.put_slice(&path.to.0);
+}
+
+fn take_path(body: &mut Bytes) -> io::Result<Path> {
+    let mut id = || -> io::Result<[u8; 16]> {
+        let mut id = [0; 16];
+        body.try_copy_to_slice(&mut id).map_err(|_| odd("too short"))?;
+        Ok(id)
+    };
+    Ok(Path {
+        group: GroupId(id()?),
+        from: MemberId(id()?),
+        to: MemberId(id()?),
+    })
+}
+
+fn take_u8(body: &mut Bytes) -> io::Result<u8> {
+    body.try_get_u8().map_err(|_| odd("too short"))
+}
+
+fn take_u32(body: &mut Bytes) -> io::Result<u32> {
+    body.try_get_u32().map_err(|_| odd("too short"))
+}
+
+fn take_u64(body: &mut Bytes) -> io::Result<u64> {
+    body.try_get_u64().map_err(|_| odd("too short"))
+}
+
+fn odd(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

@@ -1,0 +1,9 @@
+//! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
+
+mod judge;
+mod mutants;
+mod scenarios;
+mod script;
+mod seeds;
+mod sim;
+mod stamps;

@@ -1,0 +1,108 @@
+//! Plans drawn from a seed.
+
+use multicast::Micros;
+use multicast::engine::Rules;
+
+use super::{Act, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
+use crate::sim::Rng;
+
+/// The plan of a seed: 3 to 9 members that join, talk and partly leave, in foul weather.
+pub(crate) fn draw(seed: u64) -> Plan {
+    let mut rng = Rng::of(seed, &[0x91a7]);
+    let seats = rng.between(3, 9) as usize;
+    let span = rng.between(SECOND, 6 * SECOND);
+    let mut steps = Vec::new();
+    draw_starts(&mut rng, seats, span, &mut steps);
+    draw_talk(&mut rng, seats, span, &mut steps);
+    draw_leaves(&mut rng, seats, span, &mut steps);
+    steps.sort_by_key(|step| step.at);
+    Plan {
+        seed,
+        seats,
+        established: 0,
+        weather: draw_weather(&mut rng),
+        limits: rng.pick(&[Limits::Usual, Limits::Usual, Limits::Small]),
+        replies: Replies {
+            percent: rng.pick(&[0, 10, 40]),
+            most: 20,
+        },
+        steps,
+        calm_at: span + 300 * MS,
+        rules: Rules::default(),
+    }
+}
+
+fn draw_weather(rng: &mut Rng) -> Weather {
+    let fair = rng.percent(15);
+    Weather {
+        loss_percent: if fair { 0 } else { rng.between(0, 30) },
+        twice_percent: if fair { 0 } else { rng.between(0, 10) },
+        distance: rng.pick(&[2 * MS, 20 * MS, 100 * MS]),
+        jitter: rng.pick(&[0, 2 * MS, 50 * MS, 500 * MS, 5 * SECOND]),
+    }
+}
+
+/// Together, one after the other, or some in the middle of the talk; knowing everybody or only the first seat.
+fn draw_starts(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+    let style = rng.below(3);
+    let acquaintance = rng.below(3);
+    for seat in 0..seats {
+        let at = match style {
+            0 => rng.below(5 * MS),
+            1 => rng.below(50 * MS) + seat as u64 * rng.below(500 * MS),
+            _ if seat < seats / 2 => rng.below(5 * MS),
+            _ => rng.below(span),
+        };
+        let seeds = match acquaintance {
+            0 => (0..seats).filter(|other| *other != seat).collect(),
+            // The first seat never leaves, so that nobody knows only those who are gone.
+            1 => vec![0],
+            _ => vec![0, rng.below(seats as u64) as Seat],
+        };
+        let seeds = seeds.into_iter().filter(|other| *other != seat).collect();
+        steps.push(Step {
+            at,
+            act: Act::Start { seat, seeds },
+        });
+    }
+}
+
+/// Some windows of talk with silence between them; single messages and bursts.
+fn draw_talk(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+    let windows = rng.between(1, 4);
+    let mut left = rng.between(3, 40);
+    for _ in 0..windows {
+        let begin = rng.below(span);
+        let length = rng.between(MS, (span - begin).min(SECOND));
+        for _ in 0..left.div_ceil(windows) {
+            let burst = rng.percent(10);
+            let count = if burst { rng.between(2, 12) } else { 1 };
+            let act = Act::Say {
+                seat: rng.below(seats as u64) as Seat,
+                count: count as u32,
+                bytes: rng.pick(&[8, 8, 20, 100]),
+            };
+            steps.push(Step {
+                at: begin + rng.below(length),
+                act,
+            });
+        }
+        left = left.saturating_sub(1).max(1);
+    }
+}
+
+/// Up to a third leave, never the first seat.
+fn draw_leaves(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+    for seat in 1..seats {
+        if rng.percent(20) {
+            let act = Act::Leave {
+                seat,
+                exits: rng.percent(70),
+            };
+            steps.push(Step {
+                at: rng.between(span / 3, span),
+                act,
+            });
+        }
+    }
+}

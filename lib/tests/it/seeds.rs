@@ -1,0 +1,113 @@
+//! Seeds by the thousand, and one seed to look at.
+//!
+//! ```text
+//! cargo test -p multicast --test it seeds                                  the usual number
+//! MULTICAST_SEEDS=10000 cargo test --release -p multicast --test it seeds -- --nocapture
+//! MULTICAST_SEED=17 MULTICAST_TRACE=1 cargo test -p multicast --test it seeds -- --nocapture
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use crate::judge::Violation;
+use crate::script::{Plan, draw};
+use crate::sim::{Counts, Failure, World};
+
+/// How many seeds a plain `cargo test` runs.
+const USUAL_SEEDS: u64 = 2_000;
+
+#[test]
+fn seeds() {
+    if let Some(seed) = number("MULTICAST_SEED") {
+        return look_at(seed);
+    }
+    let count = number("MULTICAST_SEEDS").unwrap_or(USUAL_SEEDS);
+    let first = number("MULTICAST_FIRST").unwrap_or(0);
+    let (mut total, mut failed) = (Counts::default(), 0);
+    let started = Instant::now();
+    for seed in first..first + count {
+        match attempt(&draw(seed)) {
+            Ok(counts) => total.add(&counts),
+            Err(failure) => {
+                report(seed, &failure);
+                failed += 1;
+                assert!(failed < 10, "ten seeds failed; enough to begin with");
+            }
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{count} seeds in {seconds:.1} s, {:.0} seeds a second",
+        count as f64 / seconds
+    );
+    println!(
+        "{total}mean time from calm to settled: {} ms",
+        total.settling_us / 1000 / count.max(1)
+    );
+    assert_eq!(failed, 0, "seeds failed, see above");
+    if count >= USUAL_SEEDS {
+        nothing_is_missing(&total);
+    }
+}
+
+#[test]
+fn a_seed_always_runs_the_same() {
+    for seed in 0..20 {
+        let plan = draw(seed);
+        let (once, again) = (attempt(&plan).ok(), attempt(&plan).ok());
+        assert_eq!(once, again, "seed {seed} ran differently the second time");
+    }
+}
+
+/// Runs a plan; a panic is a failure like any other.
+pub(crate) fn attempt(plan: &Plan) -> Result<Counts, Box<Failure>> {
+    catch_unwind(AssertUnwindSafe(|| crate::sim::run(plan))).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let what = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let violation = Violation {
+            rule: "panic",
+            who: 0,
+            what: what.unwrap_or_default(),
+        };
+        Err(Box::new(Failure { at: 0, violation }))
+    })
+}
+
+/// A fault or a repair that never happens tests nothing: each of these must have been counted.
+fn nothing_is_missing(total: &Counts) {
+    let may_be_absent = ["cut", "gone", "silent", "resumed", "lagging"];
+    for (name, number) in total.rows() {
+        assert!(
+            number > 0 || may_be_absent.contains(&name),
+            "no {name} in all these seeds"
+        );
+    }
+}
+
+fn look_at(seed: u64) {
+    let trace = std::env::var("MULTICAST_TRACE").is_ok_and(|value| value != "0");
+    let plan = draw(seed);
+    println!("{plan:?}");
+    match World::run(&plan, trace) {
+        Ok(world) => println!("seed {seed} settled at {} ms\n{}", world.now / 1000, world.counts),
+        Err(failure) => {
+            report(seed, &failure);
+            panic!("seed {seed} failed");
+        }
+    }
+}
+
+fn report(seed: u64, failure: &Failure) {
+    let Failure { at, violation } = failure;
+    println!("seed {seed}, {} ms: {violation}", at / 1000);
+    println!("  MULTICAST_SEED={seed} MULTICAST_TRACE=1 cargo test -p multicast --test it seeds::seeds -- --nocapture");
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")),
+    )
+}

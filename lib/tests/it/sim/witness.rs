@@ -1,0 +1,269 @@
+//! Tells the judge, in the judge's words, what engines did. The only place that knows both.
+
+use bytes::Bytes;
+use multicast::engine::{Config, Engine, Frame, Notice, Output, Standing};
+use multicast::{Clock, Dot, Kind, MemberId, Message, NodeId};
+
+use super::rng::Rng;
+use crate::judge::{self, Heard, Judge, Sort, Verdict, Violation, Who};
+
+/// The judge, and what it takes to translate for it.
+pub(crate) struct Witness {
+    pub(crate) judge: Judge,
+    ids: Vec<MemberId>,
+    config: Config,
+    /// Room for one translated clock.
+    clock: Vec<u32>,
+}
+
+/// A member that the judge asks: its number and its engine.
+pub(crate) type Asked<'a> = (Who, &'a Engine);
+
+impl Witness {
+    pub(crate) fn new(seed: u64, members: usize, config: Config) -> Self {
+        Self {
+            judge: Judge::new(members),
+            ids: (0..members).map(|who| draw_id(seed, who)).collect(),
+            config,
+            clock: vec![0; members],
+        }
+    }
+
+    pub(crate) fn id(&self, who: Who) -> MemberId {
+        self.ids[who]
+    }
+
+    pub(crate) fn node(&self, who: Who) -> NodeId {
+        NodeId(self.ids[who].0)
+    }
+
+    /// Who has that id: the number is written in its last bytes, and the rest is checked.
+    pub(crate) fn who(&self, id: MemberId) -> Option<Who> {
+        let who = usize::from(u16::from_be_bytes([id.0[14], id.0[15]]));
+        (self.ids.get(who) == Some(&id)).then_some(who)
+    }
+
+    /// Judges one output. `asked` are the bytes of the send that the engine was just given, if it was.
+    pub(crate) fn sees(&mut self, who: Who, engine: &Engine, output: &Output, asked: Option<&Bytes>) -> Verdict {
+        match output {
+            Output::Deliver { message, .. } => self.delivers(who, engine, message),
+            Output::Send {
+                to,
+                frame: Frame::Sponsor(sponsor),
+            } => {
+                let joiner = self.known(who, *to)?;
+                self.translate(who, &sponsor.cut)?;
+                self.judge.grants(who, joiner, &self.clock)
+            }
+            Output::Sent { dot, .. } => {
+                let dot = self.dot(who, *dot)?;
+                match asked {
+                    Some(bytes) => self.judge.claims(who, dot, bytes),
+                    None => no("P3", who, format!("says that it sent {dot}, and nobody asked for it")),
+                }
+            }
+            Output::Acked { by, seq } => {
+                let by = self.known(who, *by)?;
+                let dot = self.dot(who, self.dot_of(who, *seq))?;
+                self.judge.believed("P4", who, by, dot)
+            }
+            Output::Notice(notice) => notices(who, notice),
+            Output::Broken(what) => no("S13", who, format!("stopped: {what}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges the state in which a member rests after a step.
+    pub(crate) fn rests(&mut self, who: Who, engine: &Engine) -> Verdict {
+        if let Err(what) = engine.check() {
+            return no("S13", who, what);
+        }
+        self.translate(who, &engine.delivered())?;
+        self.judge.rests(who, &self.clock)?;
+        let held = engine.held();
+        let mut of_one = (0, None);
+        for (dot, needs) in held {
+            // They come sorted by dot, so that counting a run is counting an origin; unsorted ones only count less.
+            of_one = match of_one {
+                (count, Some(origin)) if origin == dot.origin => (count + 1, Some(origin)),
+                _ => (1, Some(dot.origin)),
+            };
+            if of_one.0 > self.config.held_per_origin {
+                return no(
+                    "S14",
+                    who,
+                    format!("holds more than {} of one origin", self.config.held_per_origin),
+                );
+            }
+            let (dot, needs) = (self.dot(who, dot)?, self.dot(who, needs)?);
+            self.judge.holds(who, dot, needs)?;
+        }
+        Ok(())
+    }
+
+    /// S14 and S15, too dear for every step: the log's size, and what is believed to be stable really is.
+    pub(crate) fn inspects(&mut self, who: Who, engine: &Engine, all: &[Asked<'_>]) -> Verdict {
+        let bytes: usize = engine.log().map(|message| message.payload.len()).sum();
+        let limit = self.config.retention.saturating_mul(self.config.retention_factor);
+        if bytes > limit {
+            return no(
+                "S14",
+                who,
+                format!("keeps {bytes} bytes of messages, the limit is {limit}"),
+            );
+        }
+        let stable = engine.stable();
+        for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
+            let Some(other) = self.who(record.member) else { continue };
+            if !all.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
+                continue;
+            }
+            for (origin, seq) in stable.iter() {
+                let dot = self.dot(who, Dot { origin, seq })?;
+                self.judge.believed("S15", who, other, dot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end those who stayed hold nothing, and all have the same view, which is the truth.
+    pub(crate) fn settled(&self, stayed: &[Asked<'_>]) -> Verdict {
+        let numbers: Vec<Who> = stayed.iter().map(|asked| asked.0).collect();
+        self.judge.agreed(&numbers)?;
+        let view = |engine: &Engine| -> Vec<_> {
+            let records = engine.view().records.into_iter();
+            records
+                .map(|record| (record.member, record.generation, record.standing))
+                .collect()
+        };
+        let first = view(stayed[0].1);
+        for &(who, engine) in stayed {
+            if let Some((dot, needs)) = engine.held().first() {
+                return no("S7", who, format!("still holds {dot:?}, which waits for {needs:?}"));
+            }
+            let own = view(engine);
+            if own != first {
+                return no("views", who, format!("sees {own:?}, m{} sees {first:?}", stayed[0].0));
+            }
+        }
+        for (member, _, standing) in first {
+            let Some(other) = self.who(member) else {
+                return no("views", numbers[0], format!("sees {member:?}, who never was"));
+            };
+            if numbers.contains(&other) != standing.counts() {
+                return no("views", numbers[0], format!("sees m{other} as {standing:?}"));
+            }
+            if let Standing::Left(last) | Standing::Closed(last) = standing
+                && self.judge.has(numbers[0], other) != last as u32
+            {
+                return no(
+                    "views",
+                    numbers[0],
+                    format!("sees m{other} as {standing:?}, and has other messages of it"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// P12 over the whole run.
+    pub(crate) fn canonical(&self) -> Verdict {
+        let mut by_id: Vec<Who> = (0..self.ids.len()).collect();
+        by_id.sort_by_key(|who| self.ids[*who]);
+        let mut rank = vec![0; by_id.len()];
+        by_id.iter().enumerate().for_each(|(place, who)| rank[*who] = place);
+        self.judge.canonical(&rank)
+    }
+
+    /// Everyone who is there has the leave of a member that says it has finished leaving.
+    pub(crate) fn farewell(&self, who: Who, engine: &Engine, there: &[Asked<'_>]) -> Verdict {
+        let seq = self.judge.sent(who);
+        for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
+            let Some(other) = self.who(record.member) else { continue };
+            if other != who && there.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
+                self.judge
+                    .believed("leave", who, other, judge::Dot { origin: who, seq })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delivers(&mut self, who: Who, engine: &Engine, message: &Message) -> Verdict {
+        if !self.judge.is_open(who) {
+            self.translate(who, &engine.cut())?;
+            self.judge.opens(who, &self.clock)?;
+        }
+        let dot = self.dot(who, message.dot)?;
+        self.translate(who, &message.clock())?;
+        let sort = match message.kind {
+            Kind::App => Sort::App,
+            Kind::Join => Sort::Join,
+            Kind::Leave => Sort::Leave,
+            Kind::Retire | Kind::Call => Sort::Control,
+        };
+        self.judge.delivers(
+            who,
+            &Heard {
+                dot,
+                sort,
+                lamport: message.lamport,
+                bytes: &message.payload,
+                clock: &self.clock,
+            },
+        )
+    }
+
+    /// Writes a clock into `self.clock` as counters.
+    fn translate(&mut self, at: Who, clock: &Clock) -> Verdict {
+        self.clock.fill(0);
+        for (member, seq) in clock.iter() {
+            let dot = self.dot(at, Dot { origin: member, seq })?;
+            self.clock[dot.origin] = dot.seq;
+        }
+        Ok(())
+    }
+
+    fn dot(&self, at: Who, dot: Dot) -> Result<judge::Dot, Violation> {
+        let origin = self.known(at, dot.origin)?;
+        match u32::try_from(dot.seq) {
+            Ok(seq) if seq > 0 => Ok(judge::Dot { origin, seq }),
+            _ => Err(violation("S1", at, format!("speaks of m{origin}:{}", dot.seq))),
+        }
+    }
+
+    fn dot_of(&self, who: Who, seq: u64) -> Dot {
+        Dot {
+            origin: self.ids[who],
+            seq,
+        }
+    }
+
+    fn known(&self, at: Who, id: MemberId) -> Result<Who, Violation> {
+        self.who(id)
+            .ok_or_else(|| violation("S1", at, format!("speaks of {id:?}, who never was")))
+    }
+}
+
+/// Nothing is lost, nobody dies and nobody lies in these runs, so nobody may say so.
+fn notices(who: Who, notice: &Notice) -> Verdict {
+    match notice {
+        Notice::Silent(_) | Notice::Resumed(_) | Notice::Lagging { .. } | Notice::Held { .. } => Ok(()),
+        Notice::Closed { .. } | Notice::Reopened(_) | Notice::Gap(_) | Notice::Odd { .. } => {
+            no("notice", who, format!("{notice:?}, and there is no reason for it"))
+        }
+    }
+}
+
+/// An id whose order among others has nothing to do with the order of starts, with the number in its end.
+fn draw_id(seed: u64, who: Who) -> MemberId {
+    let high = Rng::of(seed, &[0x1d, who as u64]).next();
+    MemberId::from((u128::from(high) << 64) | who as u128)
+}
+
+fn violation(rule: &'static str, who: Who, what: String) -> Violation {
+    Violation { rule, who, what }
+}
+
+fn no(rule: &'static str, who: Who, what: String) -> Verdict {
+    Err(violation(rule, who, what))
+}

@@ -1,0 +1,335 @@
+//! What comes in on the registry's port from those who do not speak its language, or abuse it.
+
+use nodeset::PeerId;
+use nodeset::client::{self, AskError};
+use nodeset::protocol::{Answer, Holder, PROTOCOL_VERSION, Refusal, Request};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{HANG, Running, lease, peer, soon};
+
+/// The bodies of frames, written down a second time so that a change of the wire shows here.
+#[derive(Serialize)]
+enum Asked {
+    Call {
+        id: u64,
+        deadline_ms: u32,
+        request: Request,
+    },
+    Cancel {
+        id: u64,
+    },
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    id: u64,
+    answer: Answer,
+}
+
+/// A connection without manners.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn open(registry: &Running) -> Self {
+        Self(TcpStream::connect(registry.addr).await.expect("connect"))
+    }
+
+    async fn greeted(registry: &Running) -> Self {
+        let mut raw = Self::open(registry).await;
+        raw.call(
+            0,
+            1_000,
+            Request::Hello {
+                version: PROTOCOL_VERSION,
+            },
+        )
+        .await;
+        assert!(matches!(raw.answer().await.1, Answer::Welcome { .. }));
+        raw
+    }
+
+    async fn write(&mut self, bytes: &[u8]) {
+        drop(self.0.write_all(bytes).await); // closed by the other side is what some tests want
+    }
+
+    async fn say(&mut self, asked: &Asked) {
+        let body = postcard::to_stdvec(asked).expect("encodes");
+        let length = u32::try_from(body.len()).expect("short").to_be_bytes();
+        self.write(&[&length[..], &body].concat()).await;
+    }
+
+    async fn call(&mut self, id: u64, deadline_ms: u32, request: Request) {
+        self.say(&Asked::Call {
+            id,
+            deadline_ms,
+            request,
+        })
+        .await;
+    }
+
+    async fn answer(&mut self) -> (u64, Answer) {
+        let length = soon("an answer", self.0.read_u32()).await.expect("a frame");
+        let mut body = vec![0; length as usize];
+        soon("an answer", self.0.read_exact(&mut body))
+            .await
+            .expect("a frame");
+        let Answered { id, answer } = postcard::from_bytes(&body).expect("an answer");
+        (id, answer)
+    }
+
+    /// Waits until the other side has closed the connection.
+    async fn closed(mut self) {
+        let mut rest = Vec::new();
+        drop(soon("the end", self.0.read_to_end(&mut rest)).await); // a reset is an end, too
+    }
+}
+
+#[tokio::test]
+async fn nonsense_closes_its_own_connection_and_no_other() {
+    let registry = Running::start(lease(5_000));
+    let mut witness = Raw::greeted(&registry).await;
+    let nonsense: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",        // announces 1.2 GB
+        &[0, 1, 0, 1],                               // one byte over the limit
+        &[0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0xff], // no such message
+        &[0, 0, 0, 8, 0, 1, 2, 3, 0xff, 0xff, 0xff, 0xff], // no such request
+    ];
+    for bytes in nonsense {
+        let mut raw = Raw::open(&registry).await;
+        raw.write(bytes).await;
+        raw.closed().await;
+    }
+    let mut half = Raw::open(&registry).await;
+    half.write(&[0, 0, 0, 9, 1]).await;
+    half.0.shutdown().await.expect("half a frame, then the end");
+    half.closed().await;
+    let mut hasty = Raw::open(&registry).await;
+    hasty.call(1, 1_000, Request::List).await;
+    assert_eq!(hasty.answer().await.1, Answer::Refused(Refusal::HelloFirst));
+    hasty.closed().await;
+    let mut stranger = Raw::open(&registry).await;
+    stranger
+        .call(1, 1_000, Request::Hello { version: 999 })
+        .await;
+    let refusal = Refusal::Version {
+        ours: PROTOCOL_VERSION,
+        theirs: 999,
+    };
+    assert_eq!(stranger.answer().await.1, Answer::Refused(refusal));
+    stranger.closed().await;
+
+    witness.call(7, 1_000, Request::List).await;
+    assert_eq!(witness.answer().await, (7, Answer::List(Vec::new())));
+    let counts = registry.stats.counts();
+    assert_eq!((counts.broken_connections, counts.connections), (7, 8));
+}
+
+#[tokio::test]
+async fn hostile_deadlines_hurt_nobody() {
+    let registry = Running::start(lease(5_000));
+    let mut raw = Raw::greeted(&registry).await;
+    for (id, deadline_ms) in [(1, 0), (2, 1), (3, u32::MAX)] {
+        raw.call(id, deadline_ms, Request::Health).await;
+        assert!(matches!(raw.answer().await, (answered, Answer::Health(_)) if answered == id));
+    }
+    // A watch that would wait for ever is answered when the clamped deadline nears.
+    raw.call(
+        4,
+        0,
+        Request::Watch {
+            since: None,
+            wait_ms: 0,
+        },
+    )
+    .await;
+    let Answer::News(nodeset::protocol::News::Resync { at, .. }) = raw.answer().await.1 else {
+        panic!("a list");
+    };
+    raw.call(
+        5,
+        0,
+        Request::Watch {
+            since: Some(at),
+            wait_ms: u32::MAX,
+        },
+    )
+    .await;
+    assert_eq!(raw.answer().await.0, 5);
+}
+
+#[tokio::test]
+async fn watches_wait_aside_and_can_be_cancelled() {
+    let registry = Running::start(lease(5_000));
+    let mut raw = Raw::greeted(&registry).await;
+    raw.call(
+        1,
+        60_000,
+        Request::Watch {
+            since: None,
+            wait_ms: 0,
+        },
+    )
+    .await;
+    let Answer::News(nodeset::protocol::News::Resync { at, .. }) = raw.answer().await.1 else {
+        panic!("a list");
+    };
+    let watch = || Request::Watch {
+        since: Some(at),
+        wait_ms: 25_000,
+    };
+    for id in 2..6 {
+        raw.call(id, 60_000, watch()).await;
+    }
+    raw.call(6, 60_000, watch()).await;
+    assert_eq!(
+        raw.answer().await,
+        (6, Answer::Refused(Refusal::Busy)),
+        "four wait already"
+    );
+    raw.say(&Asked::Cancel { id: 2 }).await;
+    raw.say(&Asked::Cancel { id: 99 }).await; // never asked
+    raw.call(7, 60_000, Request::Health).await;
+    assert_eq!(raw.answer().await.0, 7, "nothing waits behind a watch");
+
+    let claim = peer(1, "ana");
+    raw.call(
+        8,
+        1_000,
+        Request::Register {
+            claim,
+            holder: Holder([1; 16]),
+            turn: 1,
+        },
+    )
+    .await;
+    let mut answered = Vec::new();
+    for _ in 0..4 {
+        answered.push(raw.answer().await.0);
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, [3, 4, 5, 8], "every watch but the cancelled one");
+}
+
+#[tokio::test]
+async fn what_is_not_well_formed_is_refused_in_words() {
+    let registry = Running::start(lease(5_000));
+    let mut raw = Raw::greeted(&registry).await;
+    let mut claims = vec![
+        peer(1, ""),
+        peer(1, "two\nlines"),
+        peer(1, "\u{1b}[2J"),
+        peer(1, "a\u{202e}b"),
+        peer(1, &"x".repeat(10_000)),
+        peer(1, "ana").with_rooms(["a b"]),
+        peer(1, "ana").with_rooms(vec!["r"; 1_000]),
+    ];
+    let addr = |text: &str| text.parse().expect("an address");
+    claims.push(nodeset::Registration {
+        addrs: vec![],
+        ..peer(1, "ana")
+    });
+    claims.push(nodeset::Registration {
+        addrs: vec![addr("0.0.0.0:1")],
+        ..peer(1, "ana")
+    });
+    claims.push(nodeset::Registration {
+        addrs: vec![addr("[::1]:1"); 99],
+        ..peer(1, "ana")
+    });
+    for (id, claim) in claims.into_iter().enumerate() {
+        let holder = Holder([1; 16]);
+        raw.call(
+            id as u64,
+            1_000,
+            Request::Register {
+                claim: claim.clone(),
+                holder,
+                turn: 1,
+            },
+        )
+        .await;
+        let (_, answer) = raw.answer().await;
+        let malformed = matches!(answer, Answer::Refused(Refusal::Malformed(_)));
+        assert!(malformed, "{claim:?} was answered {answer:?}");
+    }
+    assert_eq!(registry.stats.counts().live, 0);
+}
+
+#[tokio::test]
+async fn only_the_holder_may_give_a_lease_back() {
+    let registry = Running::start(lease(5_000));
+    let mut raw = Raw::greeted(&registry).await;
+    let (mine, yours) = (Holder([1; 16]), Holder([2; 16]));
+    raw.call(
+        1,
+        1_000,
+        Request::Register {
+            claim: peer(1, "ana"),
+            holder: mine,
+            turn: 5,
+        },
+    )
+    .await;
+    assert!(matches!(raw.answer().await.1, Answer::Granted { .. }));
+    let id = PeerId::from(1);
+    raw.call(
+        2,
+        1_000,
+        Request::Leave {
+            id,
+            holder: yours,
+            turn: 9,
+        },
+    )
+    .await;
+    assert_eq!(raw.answer().await.1, Answer::Refused(Refusal::Held));
+    raw.call(
+        3,
+        1_000,
+        Request::Leave {
+            id,
+            holder: mine,
+            turn: 5,
+        },
+    )
+    .await;
+    assert_eq!(raw.answer().await.1, Answer::Refused(Refusal::Stale));
+    raw.call(
+        4,
+        1_000,
+        Request::Leave {
+            id,
+            holder: mine,
+            turn: 6,
+        },
+    )
+    .await;
+    assert_eq!(raw.answer().await.1, Answer::Left);
+}
+
+#[tokio::test]
+async fn a_client_is_not_confused_by_another_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("bind");
+    let addr = listener.local_addr().expect("bound").to_string();
+    let server = tokio::spawn(async move {
+        for reply in [
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            b"",
+            &[0, 0, 0, 3, 0, 9, 9],
+        ] {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            stream.write_all(reply).await.expect("write");
+        }
+    });
+    for _ in 0..3 {
+        let error = soon("an error", client::health(&addr, HANG))
+            .await
+            .expect_err("no registry");
+        assert!(matches!(error, AskError::Closed { .. }), "{error:?}");
+    }
+    server.await.expect("served");
+}
