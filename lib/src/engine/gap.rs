@@ -51,7 +51,8 @@ impl Engine {
 
     /// Skips what nobody keeps, if there is nothing else to be done.
     pub(super) fn consider_gap(&mut self) {
-        if !matches!(self.phase, Phase::Member | Phase::Leaving) {
+        // A member that is leaving does not count any more: others need not keep anything for it.
+        if !matches!(self.phase, Phase::Member) {
             return;
         }
         let Some((via, base, lamport)) = self.least_base() else {
