@@ -26,10 +26,12 @@ pub(crate) fn start(flags: &ServeFlags) {
         1 => LevelFilter::DEBUG,
         2.. => LevelFilter::TRACE,
     };
-    // At INFO tarpc logs every call, which doubles what a call costs.
+    // At INFO tarpc logs every call, which doubles what a call costs; and whatever it has to say
+    // about the end of a connection, the server says in its own words.
     let of_tarpc = match level {
         LevelFilter::TRACE => LevelFilter::DEBUG,
-        other => other.min(LevelFilter::WARN),
+        LevelFilter::DEBUG => LevelFilter::WARN,
+        _ => LevelFilter::OFF,
     };
     let filter = Targets::new()
         .with_default(level)
