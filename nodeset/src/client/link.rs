@@ -227,12 +227,16 @@ impl Link {
     }
 
     async fn watch(&self, calls: &Calls, lease: Duration, view: &mut View) -> AskError {
+        // The first answer must come at once, changed or not: it is the sign that what we know is
+        // what the registry knows.
+        let mut wait = Duration::ZERO;
         loop {
             let doubt = view.deadline();
             let news = tokio::select! {
-                news = calls.watch(view.at(), WATCH_WAIT) => Some(news),
+                news = calls.watch(view.at(), wait) => Some(news),
                 () = until(doubt) => None,
             };
+            let heard = news.is_some();
             match news {
                 Some(Ok(news)) => {
                     if view.apply(news, lease, Instant::now()).is_err() {
@@ -244,7 +248,10 @@ impl Link {
                 None => view.settle(Instant::now()),
             }
             self.change(|state| {
-                (state.heard, state.counts, state.tried) = (true, true, true);
+                if heard {
+                    (state.heard, state.counts, state.tried) = (true, true, true);
+                    wait = WATCH_WAIT;
+                }
                 if *state.peers != *view.peers() {
                     state.peers = Arc::new(view.peers().clone());
                 }
@@ -291,5 +298,29 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R3, with clocks that differ by up to one part in ten and answers that take any time: whoever
+    /// believes in its lease by its own clock holds it by the registry's, which counts the full
+    /// lease from when it heard the renewal.
+    #[test]
+    fn belief_ends_before_the_lease_does() {
+        let start = Instant::now();
+        for lease_ms in [200, 6_000, 3_600_000] {
+            let lease = Duration::from_millis(lease_ms);
+            for percent in 90..=110 {
+                for delay in [Duration::ZERO, lease / 3, lease * 2] {
+                    let believed = believed_until(start, lease) - start; // by the holder's clock
+                    let really = believed * 100 / percent; // the holder's clock is fast or slow
+                    let ends = delay + lease; // heard `delay` after it was sent
+                    assert!(really <= ends, "{lease:?}, {percent} %, {delay:?}");
+                }
+            }
+        }
     }
 }

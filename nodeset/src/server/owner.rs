@@ -135,7 +135,7 @@ impl Owner {
                     }
                 }
                 Output::Changed(event) => {
-                    tracing::info!("{}", line(&event));
+                    tell(&event);
                     self.stats.count_event(&event);
                     changed = true;
                 }
@@ -154,19 +154,21 @@ async fn until(tick: Option<Instant>) {
     }
 }
 
-/// What the log says about a change.
-fn line(event: &Event) -> String {
-    let (who, addr, live) = (event.peer.label(), event.peer.addr(), event.live);
-    match event.what {
-        What::Joined => format!("join {who} {addr} ({live} live)"),
-        What::Updated => format!("update {who} {addr} ({live} live)"),
-        What::Left => format!("leave {who} {addr} ({live} live)"),
-        What::Evicted => format!("evict {who} {addr} ({live} live)"),
+/// One line of the log per change; the fields are for machines.
+fn tell(event: &Event) {
+    let (peer, addr, live) = (event.peer.label(), event.peer.addr(), event.live);
+    let (change, line) = match event.what {
+        What::Joined => ("join", format!("join {peer} {addr} ({live} live)")),
+        What::Updated => ("update", format!("update {peer} {addr} ({live} live)")),
+        What::Left => ("leave", format!("leave {peer} {addr} ({live} live)")),
+        What::Evicted => ("evict", format!("evict {peer} {addr} ({live} live)")),
         What::Expired { silent } => {
-            format!(
-                "expire {who} (no renewal for {:.1}s, {live} live)",
-                silent.as_secs_f64()
+            let silent = silent.as_secs_f64();
+            (
+                "expire",
+                format!("expire {peer} (no renewal for {silent:.1}s, {live} live)"),
             )
         }
-    }
+    };
+    tracing::info!(target: "nodeset::server", change, peer, %addr, live, "{line}");
 }

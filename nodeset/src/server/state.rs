@@ -39,7 +39,7 @@ struct Saved {
 #[derive(Debug)]
 pub(super) struct StateDir {
     dir: PathBuf,
-    kept: Vec<Kept>,
+    found: Option<Vec<u8>>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -74,21 +74,28 @@ impl StateDir {
             Err(fs::TryLockError::WouldBlock) => return Err(StateError::InUse(dir)),
             Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let kept = match fs::read(dir.join(LEASES)) {
-            Ok(bytes) => decode(&bytes).unwrap_or_else(|| {
-                tracing::warn!("{LEASES} in {} is damaged: starting empty", dir.display());
-                drop(fs::rename(dir.join(LEASES), dir.join(ASIDE)));
-                Vec::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        let found = match fs::read(dir.join(LEASES)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
+<<<<<<< HEAD
         Ok(Self { dir, kept, _lock: lock })
+=======
+        Ok(Self {
+            dir,
+            found,
+            _lock: lock,
+        })
+>>>>>>> 5ff5ecd044040296bbb2af97c516d452f9b72362
     }
 
     /// The leases found, and the way to write later ones.
     pub(super) fn start(mut self) -> (Vec<Kept>, Saver) {
-        let kept = std::mem::take(&mut self.kept);
+        let kept = self
+            .found
+            .take()
+            .map_or_else(Vec::new, |bytes| self.read(&bytes));
         let (latest, mut changes) = watch::channel(Vec::new());
         let task = tokio::spawn(async move {
             let dir = Arc::new(self);
@@ -101,9 +108,30 @@ impl StateDir {
         (kept, Saver { latest, task })
     }
 
+<<<<<<< HEAD
     fn write(&self, kept: &[Kept]) {
         if let Err(error) = self.replace(&encode(kept)) {
             tracing::warn!("the state in {} could not be written: {error}", self.dir.display());
+=======
+    fn read(&self, bytes: &[u8]) -> Vec<Kept> {
+        decode(bytes).unwrap_or_else(|| {
+            tracing::warn!(
+                "{LEASES} in {} is damaged: starting empty",
+                self.dir.display()
+            );
+            drop(fs::rename(self.dir.join(LEASES), self.dir.join(ASIDE)));
+            Vec::new()
+        })
+    }
+
+    fn write(&self, kept: &[Kept]) {
+        match self.replace(&encode(kept)) {
+            Ok(()) => tracing::debug!("state written, {} leases", kept.len()),
+            Err(error) => {
+                let dir = self.dir.display();
+                tracing::warn!("the state in {dir} could not be written: {error}");
+            }
+>>>>>>> 5ff5ecd044040296bbb2af97c516d452f9b72362
         }
     }
 

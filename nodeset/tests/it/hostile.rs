@@ -3,6 +3,7 @@
 use nodeset::PeerId;
 use nodeset::client::{self, AskError};
 use nodeset::protocol::{Answer, Holder, PROTOCOL_VERSION, Refusal, Request};
+use nodeset::server::Options;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -303,6 +304,42 @@ async fn only_the_holder_may_give_a_lease_back() {
     )
     .await;
     assert_eq!(raw.answer().await.1, Answer::Left);
+}
+
+#[tokio::test]
+async fn of_two_who_race_for_an_id_one_gets_it() {
+    let registry = Running::start(Options {
+        max_peers: 1_000,
+        ..lease(60_000)
+    });
+    let (mut one, mut two) = (Raw::greeted(&registry).await, Raw::greeted(&registry).await);
+    for n in 1..=1_000 {
+        let claim = || nodeset::Registration {
+            id: u128::from(n).into(),
+            ..peer(1, "ana")
+        };
+        let register = |holder| Request::Register {
+            claim: claim(),
+            holder,
+            turn: 1,
+        };
+        tokio::join!(
+            one.call(n, 1_000, register(Holder([1; 16]))),
+            two.call(n, 1_000, register(Holder([2; 16]))),
+        );
+        let answers = [one.answer().await.1, two.answer().await.1];
+        let granted = |answer: &&Answer| matches!(answer, Answer::Granted { .. });
+        assert_eq!(
+            answers.iter().filter(granted).count(),
+            1,
+            "round {n}: {answers:?}"
+        );
+        assert!(
+            answers.contains(&Answer::Refused(Refusal::Held)),
+            "round {n}: {answers:?}"
+        );
+    }
+    assert_eq!(registry.stats.counts().live, 1_000);
 }
 
 #[tokio::test]

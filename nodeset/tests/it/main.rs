@@ -3,6 +3,7 @@
 
 mod daemon;
 mod hostile;
+mod process;
 mod registry;
 mod wire;
 

@@ -124,6 +124,28 @@ async fn registries_are_united() {
 }
 
 #[tokio::test]
+async fn all_who_start_at_once_meet() {
+    let registry = Running::start(lease(6_000));
+    for round in 0..20 {
+        let peers = (0..6).map(|n| peer(1 + round * 6 + n, "p"));
+        let mut all: Vec<_> = peers.map(|me| start(&[registry.name()], me)).collect();
+        for (client, _) in &mut all {
+            soon("everyone to settle", client.settled()).await;
+        }
+        for (_, contacts) in &mut all {
+            let mut met = std::collections::BTreeSet::new();
+            while met.len() < 5 {
+                let contact = hear(contacts).await;
+                assert!(contact.starts_with('+') && met.insert(contact));
+            }
+        }
+        let left = all.into_iter().map(|(client, _)| client.leave());
+        let left = soon("all to leave", futures::future::join_all(left)).await;
+        assert!(left.iter().all(Vec::is_empty));
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_answer_is_told_and_tried_again() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("bind"); // accepts, says nothing
     let silent_addr = silent.local_addr().expect("bound").to_string();
