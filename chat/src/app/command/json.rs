@@ -1,0 +1,162 @@
+//! JSON input: `{"do":"send","text":"hi","ref":"x1"}`. `do` is any slash command's name.
+
+use serde_json::{Map, Value};
+
+use super::{Asked, Command, Error, error};
+use crate::app::clean;
+use crate::app::line::Ref;
+use crate::post::Kind;
+
+/// Reads one line. An error carries the `ref` whenever that could be read.
+pub(super) fn parse(line: &str) -> Result<Asked, Error> {
+    let object = match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => object,
+        Ok(_) => {
+            return Err(error(
+                "bad_json",
+                "an input line is a JSON object like {\"do\":\"who\"}",
+            ));
+        }
+        Err(trouble) => return Err(error("bad_json", format!("not JSON: {trouble}"))),
+    };
+    let reference = reference(&object)?;
+    let with_ref = |error: Error| Error {
+        reference: reference.clone(),
+        ..error
+    };
+    let fields = Fields(&object);
+    let command = fields.command().map_err(with_ref)?;
+    let room = fields.optional("room").map_err(with_ref)?;
+    Ok(Asked {
+        command,
+        reference,
+        room: room.map(|room| room.trim_start_matches('#').to_owned()),
+    })
+}
+
+fn reference(object: &Map<String, Value>) -> Result<Option<Ref>, Error> {
+    match object.get("ref") {
+        None | Some(Value::Null) => Ok(None),
+        Some(given @ (Value::String(_) | Value::Number(_))) => Ok(Some(given.clone())),
+        Some(_) => Err(error("bad_argument", "\"ref\" is a string or a number")),
+    }
+}
+
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn command(&self) -> Result<Command, Error> {
+        let Some(name) = self.optional("do")? else {
+            return Err(error(
+                "bad_json",
+                "\"do\" is missing, as in {\"do\":\"send\",\"text\":\"hi\"}",
+            ));
+        };
+        let name = name.to_lowercase();
+        if name == "send" {
+            return Ok(Command::Send {
+                kind: Kind::Text,
+                text: self.needed("send", "text")?,
+                reply_to: self.optional("reply_to")?,
+            });
+        }
+        let entry = super::exact(&name).ok_or_else(|| Error {
+            screen: None,
+            ..super::unknown(&name)
+        })?;
+        match entry.name {
+            "me" => Ok(Command::Send {
+                kind: Kind::Action,
+                text: self.needed("me", "text")?,
+                reply_to: self.optional("reply_to")?,
+            }),
+            "why" => Ok(Command::Why {
+                id: self.needed("why", "id")?,
+            }),
+            "info" => Ok(Command::Info {
+                id: self.optional("id")?,
+            }),
+            "leave" => super::leave(&self.optional("reason")?.unwrap_or_default()),
+            "stamp" => super::build(entry, &self.optional("mode")?.unwrap_or_default()),
+            _ => super::build(entry, ""),
+        }
+    }
+
+    fn needed(&self, name: &str, field: &str) -> Result<String, Error> {
+        match self.optional(field)? {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(error(
+                "missing_argument",
+                format!(
+                    "\"{}\" needs \"{field}\", a string that is not empty",
+                    clean::line(name)
+                ),
+            )),
+        }
+    }
+
+    fn optional(&self, field: &str) -> Result<Option<String>, Error> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(error("bad_argument", format!("\"{field}\" is a string"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> (&'static str, Option<Ref>) {
+        let error = parse(line).unwrap_err();
+        (error.code, error.reference)
+    }
+
+    #[test]
+    fn arguments_go_by_name() {
+        let asked = parse(r##"{"do":"send","room":"#lobby","text":"a\nb","ref":"x1","reply_to":"bob:2"}"##).unwrap();
+        assert_eq!(asked.reference, Some("x1".into()));
+        assert_eq!(asked.room.as_deref(), Some("lobby"));
+        let expected = Command::Send {
+            kind: Kind::Text,
+            text: "a\nb".into(),
+            reply_to: Some("bob:2".into()),
+        };
+        assert_eq!(asked.command, expected);
+        assert_eq!(parse(r#"{"do":"WHO"}"#).unwrap().command, Command::Who);
+        assert_eq!(
+            parse(r#"{"do":"quit","reason":"bye"}"#).unwrap().command,
+            Command::Leave { reason: "bye".into() }
+        );
+    }
+
+    #[test]
+    fn a_slash_in_json_text_is_text() {
+        let Command::Send { text, .. } = parse(r#"{"do":"send","text":"/leave"}"#).unwrap().command else {
+            panic!("not a text");
+        };
+        assert_eq!(text, "/leave");
+    }
+
+    #[test]
+    fn refusals_have_a_code_and_the_ref() {
+        assert_eq!(refused(r#"{"do":"sen"#), ("bad_json", None));
+        assert_eq!(refused("[1]"), ("bad_json", None));
+        assert_eq!(refused(r#"{"ref":7}"#), ("bad_json", Some(7.into())));
+        assert_eq!(
+            refused(r#"{"do":"foo","ref":"x9"}"#),
+            ("unknown_command", Some("x9".into()))
+        );
+        assert_eq!(
+            refused(r#"{"do":"send","ref":"a"}"#),
+            ("missing_argument", Some("a".into()))
+        );
+        assert_eq!(
+            refused(r#"{"do":"send","text":5,"ref":"a"}"#),
+            ("bad_argument", Some("a".into()))
+        );
+        assert_eq!(refused(r#"{"do":"send","text":"x","ref":[]}"#), ("bad_argument", None));
+        assert_eq!(parse(r#"{"do":"foo"}"#).unwrap_err().text, "no command /foo");
+    }
+}

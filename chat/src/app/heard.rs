@@ -1,0 +1,216 @@
+//! What the group told, as lines.
+
+use multicast::{Dot, Event, Member, MemberState, Span, Stamp};
+
+use super::line::{Body, Closed, Control, Dots, Gap, Held, Join, Leave, Message, MessageId, Peer, PeerState};
+use super::{App, Outputs, command, question};
+use crate::post::{Post, Unreadable};
+
+/// How many delivered messages a new one is compared with for `concurrent`.
+pub(super) const RECENT: usize = 50;
+/// After this long without a sign of it `multicast` calls a member silent.
+const SILENT_MS: u64 = 6000;
+
+impl App {
+    pub(super) fn on_present(&mut self, mut members: Vec<MemberState>, out: &mut Outputs) {
+        members.sort_by_key(|state| (state.joined_at, state.member.id));
+        members.retain(|state| state.member.id != self.people.me());
+        for state in &members {
+            let member = &state.member;
+            self.people.arrived(member, state.joined_at);
+            self.outbox.arrived(member.id);
+            out.tell(Body::Join(Join {
+                from: self.people.person(member.id),
+                id: self.people.message_id(Dot {
+                    origin: member.id,
+                    seq: 1,
+                }),
+                room: self.setup.room.clone(),
+                lamport: state.joined_at,
+                clock: None,
+                own: false,
+                replay: true,
+            }));
+            if state.silent {
+                self.tell_peer(member, PeerState::Silent, out);
+            }
+        }
+    }
+
+    pub(super) fn on_said(
+        &mut self,
+        from: Member,
+        stamp: Stamp,
+        held_ms: u64,
+        post: Result<Post, Unreadable>,
+        out: &mut Outputs,
+    ) {
+        self.people.named(&from);
+        let post = match post {
+            Ok(post) => post,
+            Err(why) => return self.tell_control(&from, &stamp, Some(why.to_string()), out),
+        };
+        let own = from.id == self.people.me();
+        let unseen = self.recent.iter().filter(|dot| !stamp.clock.covers(**dot));
+        let concurrent: Vec<MessageId> = unseen.map(|dot| self.people.message_id(*dot)).collect();
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(stamp.dot);
+        out.tell(Body::Message(Message {
+            id: self.people.message_id(stamp.dot),
+            room: self.setup.room.clone(),
+            from: self.people.person(from.id),
+            kind: post.kind,
+            mention: !own && mentions(&post.text, &self.setup.me.name),
+            text: post.text,
+            reply_to: post.reply_to.map(|dot| self.people.message_id(dot)),
+            lamport: stamp.lamport,
+            clock: self.people.vector(&stamp.clock),
+            sent_at: question::utc_of_micros(stamp.sent_at),
+            held_ms,
+            concurrent,
+            own,
+            replay: !self.entered,
+        }));
+    }
+
+    pub(super) fn on_heard(&mut self, event: Event, out: &mut Outputs) {
+        match event {
+            Event::Joined { member, stamp } => self.on_joined(&member, &stamp, out),
+            Event::Left { member, reason, stamp } => self.on_left(&member, reason, &stamp, out),
+            Event::Control { member, stamp } => self.tell_control(&member, &stamp, None, out),
+            Event::Silent(member) => self.tell_peer(&member, PeerState::Silent, out),
+            Event::Resumed(member) => self.tell_peer(&member, PeerState::Up, out),
+            Event::Lagging { member, behind } => {
+                self.people.named(&member);
+                let peer = self.peer(&member, PeerState::Lagging);
+                out.tell(Body::Peer(Peer {
+                    behind: Some(behind),
+                    ..peer
+                }));
+            }
+            Event::Held { dot, needs, held } => out.tell(Body::Held(Held {
+                id: self.people.message_id(dot),
+                room: self.setup.room.clone(),
+                needs: vec![self.people.message_id(needs)],
+                held: held as u64,
+            })),
+            Event::Closed {
+                origin,
+                last_seq,
+                discarded,
+            } => self.on_closed(&origin, last_seq, discarded, out),
+            Event::Reopened { origin } => {
+                self.people.arrived(&origin, None);
+                self.outbox.arrived(origin.id);
+                self.tell_peer(&origin, PeerState::Up, out);
+            }
+            Event::Gap { dots } => self.on_gap(&dots, out),
+            Event::Broken { reason } => {
+                let text = format!("this member's group ended by itself, please report it: {reason}");
+                out.tell(Body::Error(command::error("broken", text)));
+            }
+            // Kinds that a later version of the library adds have no line yet.
+            _ => {}
+        }
+    }
+
+    fn on_joined(&mut self, member: &Member, stamp: &Stamp, out: &mut Outputs) {
+        self.people.arrived(member, Some(stamp.lamport));
+        let own = member.id == self.people.me();
+        self.entered |= own;
+        if !own {
+            self.outbox.arrived(member.id);
+        }
+        out.tell(Body::Join(Join {
+            from: self.people.person(member.id),
+            id: self.people.message_id(stamp.dot),
+            room: self.setup.room.clone(),
+            lamport: Some(stamp.lamport),
+            clock: Some(self.people.vector(&stamp.clock)),
+            own,
+            replay: !self.entered,
+        }));
+    }
+
+    fn on_left(&mut self, member: &Member, reason: String, stamp: &Stamp, out: &mut Outputs) {
+        self.people.named(member);
+        out.tell(Body::Leave(Leave {
+            from: self.people.person(member.id),
+            id: self.people.message_id(stamp.dot),
+            room: self.setup.room.clone(),
+            lamport: stamp.lamport,
+            clock: self.people.vector(&stamp.clock),
+            reason,
+            own: member.id == self.people.me(),
+            replay: !self.entered,
+        }));
+        self.people.departed(member);
+        self.outbox.departed(member.id, &self.people, out);
+    }
+
+    fn on_closed(&mut self, origin: &Member, last_seq: u64, discarded: u64, out: &mut Outputs) {
+        self.people.named(origin);
+        out.tell(Body::Closed(Closed {
+            origin: self.people.id(origin.id),
+            room: self.setup.room.clone(),
+            last_seq,
+            discarded,
+            member: origin.id,
+        }));
+        self.people.departed(origin);
+        self.outbox.departed(origin.id, &self.people, out);
+    }
+
+    fn on_gap(&mut self, dots: &[Span], out: &mut Outputs) {
+        let dots = dots.iter().map(|span| Dots {
+            origin: self.people.id(span.origin),
+            from: span.from,
+            to: span.to,
+            member: span.origin,
+        });
+        let gap = Gap {
+            room: self.setup.room.clone(),
+            dots: dots.collect(),
+        };
+        out.tell(Body::Gap(gap));
+    }
+
+    fn tell_control(&mut self, from: &Member, stamp: &Stamp, unreadable: Option<String>, out: &mut Outputs) {
+        self.people.named(from);
+        out.tell(Body::Control(Control {
+            from: self.people.person(from.id),
+            id: self.people.message_id(stamp.dot),
+            room: self.setup.room.clone(),
+            lamport: stamp.lamport,
+            clock: self.people.vector(&stamp.clock),
+            unreadable,
+            replay: !self.entered,
+        }));
+    }
+
+    fn tell_peer(&mut self, member: &Member, state: PeerState, out: &mut Outputs) {
+        self.people.named(member);
+        out.tell(Body::Peer(self.peer(member, state)));
+    }
+
+    fn peer(&self, member: &Member, state: PeerState) -> Peer {
+        Peer {
+            peer: self.people.id(member.id),
+            room: self.setup.room.clone(),
+            state,
+            silent_ms: (state == PeerState::Silent).then_some(SILENT_MS),
+            behind: None,
+            member: member.id,
+        }
+    }
+}
+
+/// Whether the nick occurs as a word, in any case. A full stop at a word's end belongs to the sentence.
+pub(super) fn mentions(text: &str, nick: &str) -> bool {
+    let nick = nick.to_lowercase();
+    text.to_lowercase()
+        .split(|c| !crate::names::nick_allows(c))
+        .any(|word| word == nick || word.trim_matches(['.', '-']) == nick)
+}

@@ -1,0 +1,199 @@
+//! Lines that answer a question: one line of the command's name. The schema documents the fields.
+
+use multicast::MemberId;
+use serde::{Deserialize, Serialize};
+
+use super::{MessageId, Person, Ref, Vector};
+use crate::app::text::Stamp;
+
+/// Answer to `/who`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Who {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub room: String,
+    pub members: Vec<MemberLine>,
+}
+
+/// One member in an answer to `/who`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct MemberLine {
+    pub id: String,
+    pub nick: String,
+    #[serde(rename = "self")]
+    pub own: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<u64>,
+    pub silent: bool,
+    pub lagging: bool,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// Answer to `/clock`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ClockNow {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub room: String,
+    pub lamport: u64,
+    pub clock: Vector,
+    pub stable: Vector,
+}
+
+/// Answer to `/held`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Waiting {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub room: String,
+    pub held: u64,
+    pub messages: Vec<WaitingMessage>,
+}
+
+/// One message in an answer to `/held`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct WaitingMessage {
+    pub id: MessageId,
+    pub needs: Vec<MessageId>,
+    pub held_ms: u64,
+}
+
+/// Answer to `/why ID`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Why {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub room: String,
+    pub id: MessageId,
+    pub state: WhyState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lamport: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_after: Option<Vector>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Vector>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
+}
+
+/// What a held message waits for.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Missing {
+    pub origin: String,
+    pub from: u64,
+    pub to: u64,
+    pub held: u64,
+    pub asked: Vec<String>,
+    pub holders: Vec<String>,
+    #[serde(skip)]
+    pub member: MemberId,
+    #[serde(skip)]
+    pub asked_members: Vec<MemberId>,
+    #[serde(skip)]
+    pub holding_members: Vec<MemberId>,
+}
+
+/// Answer to `/info ID`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Info {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub room: String,
+    pub id: MessageId,
+    pub from: Person,
+    pub lamport: u64,
+    pub clock: Vector,
+    pub sent_at: String,
+    pub held_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// Answer to `/peers`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Peers {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub peers: Vec<PeerLine>,
+}
+
+/// One address that this instance dials.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PeerLine {
+    pub addr: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    pub up: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Answer to `/status`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Status {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub version: String,
+    #[serde(rename = "self")]
+    pub own: Person,
+    pub addr: String,
+    pub room: String,
+    pub registries: Vec<RegistryLine>,
+    pub members: u64,
+    pub delivered: u64,
+    pub held: u64,
+    pub held_bytes: u64,
+    pub logged: u64,
+    pub log_bytes: u64,
+    pub lamport: u64,
+    pub unconfirmed: u64,
+}
+
+/// One registry in an answer to `/status`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RegistryLine {
+    pub registry: String,
+    pub state: String,
+}
+
+/// Answer to `/stamp`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StampMode {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub mode: Stamp,
+}
+
+/// Answer to `/help`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Help {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub commands: Vec<HelpLine>,
+}
+
+/// One command in an answer to `/help`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct HelpLine {
+    pub command: &'static str,
+    pub does: &'static str,
+}
+
+/// What is known of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhyState {
+    /// It was shown.
+    Delivered,
+    /// It was shown, or was before this member's join; it is not kept.
+    Past,
+    /// It is here and waits for its causes.
+    Held,
+    /// Another member has it.
+    Awaited,
+    /// Nobody here knows of it.
+    Unknown,
+}

@@ -1,0 +1,194 @@
+//! Lines that tell what happened. The schema documents the fields.
+
+use multicast::MemberId;
+use serde::{Deserialize, Serialize};
+
+use super::{MessageId, Person, Ref, Vector};
+use crate::post::Kind;
+
+/// The first line.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Hello {
+    pub v: u32,
+    pub version: String,
+    #[serde(rename = "self")]
+    pub own: Person,
+    pub addr: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    pub rooms: Vec<String>,
+}
+
+/// Someone's first message; on entry also whoever is there, with `replay`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Join {
+    pub from: Person,
+    pub id: MessageId,
+    pub room: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lamport: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Vector>,
+    #[serde(rename = "self")]
+    pub own: bool,
+    pub replay: bool,
+}
+
+/// Something was said.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Message {
+    pub id: MessageId,
+    pub room: String,
+    pub from: Person,
+    pub kind: Kind,
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    pub lamport: u64,
+    pub clock: Vector,
+    pub sent_at: String,
+    pub held_ms: u64,
+    pub concurrent: Vec<MessageId>,
+    #[serde(rename = "self")]
+    pub own: bool,
+    pub mention: bool,
+    pub replay: bool,
+}
+
+/// Someone's last message.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Leave {
+    pub from: Person,
+    pub id: MessageId,
+    pub room: String,
+    pub lamport: u64,
+    pub clock: Vector,
+    pub reason: String,
+    #[serde(rename = "self")]
+    pub own: bool,
+    pub replay: bool,
+}
+
+/// A message that no person has a use for, or that this version cannot show.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Control {
+    pub from: Person,
+    pub id: MessageId,
+    pub room: String,
+    pub lamport: u64,
+    pub clock: Vector,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+    pub replay: bool,
+}
+
+/// Who has a message that was sent here.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ack {
+    pub id: MessageId,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub acked: Vec<String>,
+    pub pending: Vec<String>,
+    pub state: AckState,
+}
+
+/// A message waits for a cause.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Held {
+    pub id: MessageId,
+    pub room: String,
+    pub needs: Vec<MessageId>,
+    pub held: u64,
+}
+
+/// How a peer stands.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Peer {
+    pub peer: String,
+    pub room: String,
+    pub state: PeerState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// The group decided that an origin says no more.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Closed {
+    pub origin: String,
+    pub room: String,
+    pub last_seq: u64,
+    pub discarded: u64,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// Exactly these messages are lost to this member.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Gap {
+    pub room: String,
+    pub dots: Vec<Dots>,
+}
+
+/// Consecutive messages of one origin.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Dots {
+    pub origin: String,
+    pub from: u64,
+    pub to: u64,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// Something that a person should know.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Notice {
+    pub text: String,
+}
+
+/// Something was not done. `text` says what to do.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Error {
+    pub code: &'static str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub text: String,
+    /// What a screen says instead, where it says more.
+    #[serde(skip)]
+    pub screen: Option<String>,
+}
+
+/// The last line.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Bye {
+    pub reason: &'static str,
+    pub unconfirmed: Vec<String>,
+}
+
+/// What became of a message that was sent here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AckState {
+    /// It is delivered here and on its way.
+    Queued,
+    /// Some have it.
+    Partial,
+    /// Everyone who counts has it.
+    All,
+    /// This process ends before it was confirmed.
+    Failed,
+}
+
+/// How a peer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    Up,
+    Silent,
+    Lagging,
+    Closed,
+}

@@ -1,0 +1,253 @@
+//! Questions that only the group's task or the registries can answer, and what the answers look like.
+
+use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, MemberId, MemberState};
+
+use super::Setup;
+use super::command::{self, COMMANDS};
+use super::line::{
+    At, Body, ClockNow, Help, HelpLine, Info, MemberLine, Missing, PeerLine, Peers, Ref, RegistryLine, StampMode,
+    Status, Waiting, WaitingMessage, Who, Why, WhyState,
+};
+use super::people::People;
+use super::text::Stamp;
+use crate::post::Post;
+
+/// What to find out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    Who,
+    Clock,
+    Held,
+    Why(Dot),
+    Info(Dot),
+    Peers,
+    Status,
+}
+
+/// What was found out.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    Who(Vec<MemberState>),
+    Clock {
+        delivered: Clock,
+        stable: Clock,
+        lamport: u64,
+    },
+    Held {
+        /// How many in all.
+        held: u64,
+        /// The oldest of them.
+        messages: Vec<HeldMessage>,
+    },
+    Why(Dot, Explanation),
+    Info(Dot, Explanation),
+    Peers(Vec<Link>),
+    Status {
+        registries: Vec<RegistryLine>,
+        gauges: Gauges,
+        members: u64,
+    },
+}
+
+/// What an answer is put into words with.
+pub(super) struct Context<'a> {
+    pub people: &'a People,
+    pub setup: &'a Setup,
+    pub unconfirmed: u64,
+}
+
+impl Context<'_> {
+    pub(super) fn body(&self, answer: Answer, reference: Option<Ref>) -> Body {
+        match answer {
+            Answer::Who(roster) => self.who(roster, reference),
+            Answer::Clock {
+                delivered,
+                stable,
+                lamport,
+            } => Body::Clock(ClockNow {
+                reference,
+                room: self.setup.room.clone(),
+                lamport,
+                clock: self.people.vector(&delivered),
+                stable: self.people.vector(&stable),
+            }),
+            Answer::Held { held, messages } => self.held(held, &messages, reference),
+            Answer::Why(dot, explanation) => self.why(dot, explanation, reference),
+            Answer::Info(dot, explanation) => self.info(dot, explanation, reference),
+            Answer::Peers(links) => self.peers(&links, reference),
+            Answer::Status {
+                registries,
+                gauges,
+                members,
+            } => self.status(registries, gauges, members, reference),
+        }
+    }
+
+    fn who(&self, mut roster: Vec<MemberState>, reference: Option<Ref>) -> Body {
+        roster.sort_by_key(|state| (state.joined_at, state.member.id));
+        let members = roster.into_iter().map(|state| MemberLine {
+            id: self.people.id(state.member.id),
+            nick: state.member.name,
+            own: state.member.id == self.people.me(),
+            addr: state.addr.map(|addr| addr.to_string()),
+            joined: state.joined_at,
+            silent: state.silent,
+            lagging: state.lagging,
+            member: state.member.id,
+        });
+        Body::Who(Who {
+            reference,
+            room: self.setup.room.clone(),
+            members: members.collect(),
+        })
+    }
+
+    fn held(&self, held: u64, messages: &[HeldMessage], reference: Option<Ref>) -> Body {
+        let messages = messages.iter().map(|message| WaitingMessage {
+            id: self.people.message_id(message.dot),
+            needs: vec![self.people.message_id(message.needs)],
+            held_ms: message.held_for.as_millis() as u64,
+        });
+        Body::Waiting(Waiting {
+            reference,
+            room: self.setup.room.clone(),
+            held,
+            messages: messages.collect(),
+        })
+    }
+
+    fn why(&self, dot: Dot, explanation: Explanation, reference: Option<Ref>) -> Body {
+        let mut why = Why {
+            reference,
+            room: self.setup.room.clone(),
+            id: self.people.message_id(dot),
+            state: WhyState::Unknown,
+            lamport: None,
+            written_after: None,
+            delivered: None,
+            missing: Vec::new(),
+        };
+        match explanation {
+            Explanation::Delivered(delivery) => {
+                why.state = WhyState::Delivered;
+                why.lamport = Some(delivery.lamport);
+                why.written_after = Some(self.people.vector(&before(delivery.clock(), dot)));
+            }
+            Explanation::Past => why.state = WhyState::Past,
+            Explanation::Held {
+                written_after,
+                delivered,
+                missing,
+            } => {
+                why.state = WhyState::Held;
+                why.written_after = Some(self.people.vector(&before(&written_after, dot)));
+                why.delivered = Some(self.people.vector(&delivered));
+                why.missing = missing.into_iter().map(|cause| self.missing(cause)).collect();
+            }
+            Explanation::Awaited => why.state = WhyState::Awaited,
+            _ => {}
+        }
+        Body::Why(why)
+    }
+
+    fn missing(&self, cause: multicast::MissingCause) -> Missing {
+        let ids = |members: &[MemberId]| members.iter().map(|id| self.people.id(*id)).collect();
+        Missing {
+            origin: self.people.id(cause.span.origin),
+            from: cause.span.from,
+            to: cause.span.to,
+            held: cause.held,
+            asked: ids(&cause.asked),
+            holders: ids(&cause.holders),
+            member: cause.span.origin,
+            asked_members: cause.asked,
+            holding_members: cause.holders,
+        }
+    }
+
+    /// Everything about a message that is still kept; of others what `/why` would say.
+    fn info(&self, dot: Dot, explanation: Explanation, reference: Option<Ref>) -> Body {
+        let Explanation::Delivered(delivery) = explanation else {
+            return self.why(dot, explanation, reference);
+        };
+        Body::Info(Info {
+            reference,
+            room: self.setup.room.clone(),
+            id: self.people.message_id(dot),
+            from: self.people.person(delivery.from.id),
+            lamport: delivery.lamport,
+            clock: self.people.vector(delivery.clock()),
+            sent_at: utc_of_micros(delivery.sent_at),
+            held_ms: delivery.held_for.as_millis() as u64,
+            text: Post::decode(&delivery.payload).ok().map(|post| post.text),
+        })
+    }
+
+    fn peers(&self, links: &[Link], reference: Option<Ref>) -> Body {
+        let peers = links.iter().map(|link| PeerLine {
+            addr: link.addr.to_string(),
+            // A node's first membership has the node's own id, and a chat joins once.
+            peer: link.node.map(|node| self.people.id(MemberId(node.0))),
+            up: link.up,
+            trouble: link.trouble.clone(),
+        });
+        Body::Peers(Peers {
+            reference,
+            peers: peers.collect(),
+        })
+    }
+
+    fn status(&self, registries: Vec<RegistryLine>, gauges: Gauges, members: u64, reference: Option<Ref>) -> Body {
+        Body::Status(Status {
+            reference,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            own: self.people.person(self.people.me()),
+            addr: self.setup.addr.clone(),
+            room: self.setup.room.clone(),
+            registries,
+            members,
+            delivered: gauges.delivered,
+            held: gauges.held as u64,
+            held_bytes: gauges.held_bytes as u64,
+            logged: gauges.logged as u64,
+            log_bytes: gauges.log_bytes as u64,
+            lamport: gauges.lamport,
+            unconfirmed: self.unconfirmed,
+        })
+    }
+}
+
+/// The answer to `/help`.
+pub(super) fn help(reference: Option<Ref>) -> Body {
+    let commands = COMMANDS.iter().map(|entry: &command::Entry| HelpLine {
+        command: entry.usage,
+        does: entry.does,
+    });
+    Body::Help(Help {
+        reference,
+        commands: commands.collect(),
+    })
+}
+
+/// The answer to `/stamp`.
+pub(super) fn stamp(mode: Stamp, reference: Option<Ref>) -> Body {
+    Body::Stamp(StampMode { reference, mode })
+}
+
+/// A sender's wall clock as text. It may be wrong; nothing is decided by it.
+pub fn utc_of_micros(micros: u64) -> String {
+    At {
+        unix_ms: (micros / 1000) as i64,
+        offset_s: 0,
+    }
+    .utc()
+}
+
+/// What the sender had seen before it wrote: its clock without the message itself.
+fn before(clock: &Clock, dot: Dot) -> Clock {
+    let mut clock = clock.clone();
+    if clock.get(dot.origin) == dot.seq {
+        clock.set(dot.origin, dot.seq - 1);
+    }
+    clock
+}
