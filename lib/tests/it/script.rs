@@ -55,6 +55,8 @@ pub(crate) enum Act {
     Cut { from: Seat, to: Seat },
     /// It does again.
     Mend { from: Seat, to: Seat },
+    /// The connection from there to there is reset, and dialled again.
+    Reset { from: Seat, to: Seat },
     /// The next so many frames of this sort from there to there are lost.
     Lose {
         from: Seat,

@@ -54,6 +54,9 @@ fn plan(
     span: Micros,
     mut steps: Vec<Step>,
 ) -> Plan {
+    if rng.percent(30) {
+        draw_faults(rng, seats, span, &mut steps);
+    }
     steps.sort_by_key(|step| step.at);
     Plan {
         seed,
@@ -142,6 +145,38 @@ fn draw_leaves(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>)
                 at: rng.between(span / 3, span),
                 act,
             });
+        }
+    }
+}
+
+/// One-way cuts, partitions and connections that are reset, all over before anybody is thought dead.
+fn draw_faults(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+    for _ in 0..rng.between(1, 4) {
+        let at = rng.below(span);
+        let until = (at + rng.between(50 * MS, 3 * SECOND)).min(span);
+        let (from, to) = (rng.below(seats as u64) as Seat, rng.below(seats as u64) as Seat);
+        let mut cut = |from, to| {
+            let (cut, mend) = (Act::Cut { from, to }, Act::Mend { from, to });
+            steps.extend([Step { at, act: cut }, Step { at: until, act: mend }]);
+        };
+        match rng.below(3) {
+            0 => cut(from, to),
+            1 => {
+                let sides: Vec<bool> = (0..seats).map(|_| rng.percent(50)).collect();
+                let pairs = (0..seats).flat_map(|from| (0..seats).map(move |to| (from, to)));
+                pairs
+                    .filter(|&(from, to)| sides[from] != sides[to])
+                    .for_each(|(from, to)| cut(from, to));
+            }
+            _ => {
+                let storm = rng.between(1, 20);
+                for _ in 0..storm {
+                    let (from, to) = (rng.below(seats as u64) as Seat, rng.below(seats as u64) as Seat);
+                    let at = rng.between(at, until);
+                    let act = Act::Reset { from, to };
+                    steps.push(Step { at, act });
+                }
+            }
         }
     }
 }

@@ -182,10 +182,11 @@ impl Witness {
     /// Everyone who is there has the leave of a member that says it has finished leaving.
     pub(crate) fn farewell(&mut self, who: Who, engine: &Engine, there: &[Asked<'_>]) -> Verdict {
         let seq = self.judge.sent(who);
-        let records = engine.view().records.into_iter();
-        let counted: Vec<Who> = records
-            .filter(|record| record.standing.counts())
-            .filter_map(|record| self.who(record.member))
+        // Whoever is silent, or refuses connections, as far as the leaver can tell, is not waited for.
+        let members = engine.members().into_iter();
+        let counted: Vec<Who> = members
+            .filter(|member| member.record.standing.counts() && !member.silent && !member.refused)
+            .filter_map(|member| self.who(member.record.member))
             .collect();
         let is_there = |other: &Who| there.iter().any(|asked| asked.0 == *other && asked.1.is_member());
         self.unheard[who] = !counted.iter().any(is_there);

@@ -104,6 +104,14 @@ impl World<'_> {
         Ok(())
     }
 
+    /// The connection from one seat to another is reset. What is under way on it may still arrive.
+    pub(super) fn reset(&mut self, from: Seat, to: Seat) -> Verdict {
+        match self.seats[from] {
+            Some(who) => self.broken(who, to),
+            None => Ok(()),
+        }
+    }
+
     /// A member has finished leaving.
     pub(super) fn left(&mut self, who: Who) -> Verdict {
         let there = super::asked(&self.nodes);
