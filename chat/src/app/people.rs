@@ -67,7 +67,7 @@ impl People {
         let was_present = known.present;
         self.count_out(member.id);
         if let Some(known) = self.known.get_mut(&member.id) {
-            known.name.clone_from(&member.name);
+            known.name = member.name.to_string();
         }
         if was_present {
             self.count_in(member.id);
@@ -231,7 +231,7 @@ impl People {
             self.forget_one();
         }
         self.known.entry(member.id).or_insert_with(|| Known {
-            name: member.name.clone(),
+            name: member.name.to_string(),
             joined: None,
             present: false,
         })
