@@ -54,6 +54,8 @@ mod message;
 mod run;
 
 #[cfg(feature = "net")]
+mod check;
+#[cfg(feature = "net")]
 mod event;
 #[cfg(feature = "net")]
 mod group;
@@ -73,6 +75,7 @@ pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
 
 #[cfg(feature = "net")]
 pub use {
+    check::{Log, Violation, check, check_logs},
     event::{Delivery, Event, Explanation, MissingCause},
     group::{Events, Gauges, Group, HeldMessage, MemberState, SendError, Sender},
     node::{BindError, Contact, JoinError, Link, Node},

@@ -25,9 +25,9 @@ pub struct MemberView {
     pub refused: bool,
     /// It is too slow to hold others back.
     pub lagging: bool,
-    /// How many of this member's own messages it has delivered, at least.
+    /// How many of this member's own messages it has delivered, at least; 0 while it joins.
     pub acked: u64,
-    /// What it has delivered, at least.
+    /// What it has delivered, at least; nothing while it joins.
     pub digest: Clock,
 }
 
@@ -140,11 +140,15 @@ impl Engine {
             silent: known.peer.silent,
             refused: known.peer.refused,
             lagging: known.peer.lagging,
-            acked: if mine { known.delivered } else { known.peer.acked },
-            digest: if mine {
-                self.delivered()
-            } else {
-                known.peer.digest.clone()
+            acked: match known.speaks() {
+                _ if mine => known.delivered,
+                true => known.peer.acked,
+                false => 0,
+            },
+            digest: match known.speaks() {
+                _ if mine => self.delivered(),
+                true => known.peer.digest.clone(),
+                false => Clock::new(),
             },
         })
     }

@@ -323,6 +323,10 @@ impl Engine {
                 let known = &mut self.roster[slot];
                 known.joined_at = Some(message.lamport);
                 known.name = Some(String::from_utf8_lossy(&message.payload).into_owned());
+                // Where it started from in the end, whatever it said of earlier attempts.
+                known.peer.digest = message.clock();
+                known.peer.acked = known.peer.digest.get(self.me);
+                self.stable.stale = true;
                 self.note_joined(slot);
             }
             Kind::Leave => self.note_left(slot, message.dot.seq),

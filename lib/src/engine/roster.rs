@@ -237,6 +237,12 @@ impl Known {
         self.record.as_ref().is_some_and(|record| record.standing.counts())
     }
 
+    /// Its join message is delivered here. Before that what it said of itself may be taken back, for a joiner
+    /// may have to start over from a lower cut.
+    pub(super) fn speaks(&self) -> bool {
+        self.delivered > 0
+    }
+
     /// There is hope of an answer from it now.
     pub(super) fn is_there(&self) -> bool {
         self.counts() && !self.peer.silent && !self.peer.refused

@@ -1,28 +1,43 @@
 //! Causal stability: what every member that counts has delivered may leave the log.
 
 use crate::clock::Clock;
-use crate::engine::Engine;
 use crate::engine::roster::Slot;
+use crate::engine::{Engine, Stable};
 
 impl Engine {
     /// What every member that counts has delivered, as far as known here.
     pub fn stable(&self) -> Clock {
-        let seq = |slot: Slot| self.stable.seqs.get(slot as usize).copied().unwrap_or(0);
-        let entries = self.roster.by_id().map(|(id, slot)| (id, seq(slot)));
+        let fresh = self.stable.stale.then(|| self.compute_stable());
+        let seqs = fresh.as_ref().unwrap_or(&self.stable.seqs);
+        let entries = self
+            .roster
+            .by_id()
+            .map(|(id, slot)| (id, seqs.get(slot as usize).copied().unwrap_or(0)));
         Clock::from_sorted(entries.filter(|entry| entry.1 > 0).collect())
     }
 
-    /// The meet of the digests of all members that count, this one's own included.
     pub(super) fn refresh_stable(&mut self) {
-        if !std::mem::take(&mut self.stable.stale) {
-            return;
+        if self.stable.stale {
+            self.stable = Stable {
+                seqs: self.compute_stable(),
+                stale: false,
+            };
         }
+    }
+
+    /// The meet of the digests of all members that count, this one's own included; by slot.
+    fn compute_stable(&self) -> Vec<u64> {
         let mut seqs: Vec<u64> = self.roster.all().map(|(_, known)| known.delivered).collect();
         for (slot, known) in self.roster.all() {
             if slot == self.my_slot || !known.counts() {
                 continue;
             }
-            let mut digest = known.peer.digest.iter().peekable();
+            let digest = if known.speaks() {
+                known.peer.digest.clone()
+            } else {
+                Clock::new()
+            };
+            let mut digest = digest.iter().peekable();
             for (id, of) in self.roster.by_id() {
                 while digest.next_if(|entry| entry.0 < id).is_some() {}
                 let has = digest.next_if(|entry| entry.0 == id).map_or(0, |entry| entry.1);
@@ -31,7 +46,7 @@ impl Engine {
                 seqs[of as usize] = seqs[of as usize].min(has);
             }
         }
-        self.stable.seqs = seqs;
+        seqs
     }
 
     /// Lets stable messages go that the retention budget has no room for, oldest first; and, beyond the hard

@@ -248,7 +248,8 @@ impl Judge {
     /// Somebody is believed to have delivered this: an acknowledgement, or a stable message (S15).
     pub(crate) fn believed(&self, rule: &'static str, at: Who, of: Who, dot: Dot) -> Verdict {
         let has = self.minds[of].has[dot.origin];
-        if has < dot.seq {
+        // A joiner has shown nothing yet, and may start over: what it is believed to have is nobody's business.
+        if self.is_open(of) && has < dot.seq {
             return no(rule, at, format!("believes that m{of} has {dot}; it has {has}"));
         }
         Ok(())

@@ -7,3 +7,4 @@ mod script;
 mod seeds;
 mod sim;
 mod stamps;
+mod wire;

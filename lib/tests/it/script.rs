@@ -99,6 +99,9 @@ pub(crate) enum Limits {
     Usual,
     /// One or two of everything that a message passes through.
     Small,
+    /// Stable messages leave the log at once, and nobody founds a group but the first members: whoever believes
+    /// too early that something is stable loses it for someone.
+    Forgetful,
 }
 
 /// Who hears a message answers it now and then.
@@ -162,7 +165,14 @@ impl Plan {
                 batch_bytes: 128,
                 pull_bytes: 128,
                 window_messages: 8,
-                digest_every: 64,
+                digest_every: 1024,
+                ..usual
+            },
+            Limits::Forgetful => Config {
+                retention: 1024,
+                retention_factor: 100_000,
+                digest_every: 512,
+                found_after: 3600 * SECOND,
                 ..usual
             },
         }

@@ -6,8 +6,16 @@ use multicast::engine::Rules;
 use super::{Act, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
 use crate::sim::Rng;
 
-/// The plan of a seed: 3 to 9 members that join, talk and partly leave, in foul weather.
+/// The plan of a seed: one in four has members that forget what is stable.
 pub(crate) fn draw(seed: u64) -> Plan {
+    match seed % 4 {
+        3 => draw_forgetful(seed),
+        _ => draw_usual(seed),
+    }
+}
+
+/// 3 to 9 members that join, talk and partly leave, in foul weather.
+fn draw_usual(seed: u64) -> Plan {
     let mut rng = Rng::of(seed, &[0x91a7]);
     let seats = rng.between(3, 9) as usize;
     let span = rng.between(SECOND, 6 * SECOND);
@@ -15,13 +23,44 @@ pub(crate) fn draw(seed: u64) -> Plan {
     draw_starts(&mut rng, seats, span, &mut steps);
     draw_talk(&mut rng, seats, span, &mut steps);
     draw_leaves(&mut rng, seats, span, &mut steps);
+    let limits = rng.pick(&[Limits::Usual, Limits::Usual, Limits::Small]);
+    plan(&mut rng, seed, (seats, 0), limits, span, steps)
+}
+
+/// A group that is there already, with little room for what is stable; the others join it while it talks.
+fn draw_forgetful(seed: u64) -> Plan {
+    let mut rng = Rng::of(seed, &[0x91a8]);
+    let seats = rng.between(3, 9) as usize;
+    let established = rng.between(2, seats as u64 - 1) as usize;
+    let span = rng.between(SECOND, 6 * SECOND);
+    let mut steps = Vec::new();
+    for seat in established..seats {
+        let seeds = vec![0, rng.below(established as u64) as Seat];
+        steps.push(Step {
+            at: rng.below(span),
+            act: Act::Start { seat, seeds },
+        });
+    }
+    draw_talk(&mut rng, seats, span, &mut steps);
+    draw_leaves(&mut rng, seats, span, &mut steps);
+    plan(&mut rng, seed, (seats, established), Limits::Forgetful, span, steps)
+}
+
+fn plan(
+    rng: &mut Rng,
+    seed: u64,
+    (seats, established): (usize, usize),
+    limits: Limits,
+    span: Micros,
+    mut steps: Vec<Step>,
+) -> Plan {
     steps.sort_by_key(|step| step.at);
     Plan {
         seed,
         seats,
-        established: 0,
-        weather: draw_weather(&mut rng),
-        limits: rng.pick(&[Limits::Usual, Limits::Usual, Limits::Small]),
+        established,
+        weather: draw_weather(rng),
+        limits,
         replies: Replies {
             percent: rng.pick(&[0, 10, 40]),
             most: 20,
@@ -38,7 +77,7 @@ fn draw_weather(rng: &mut Rng) -> Weather {
         loss_percent: if fair { 0 } else { rng.between(0, 30) },
         twice_percent: if fair { 0 } else { rng.between(0, 10) },
         distance: rng.pick(&[2 * MS, 20 * MS, 100 * MS]),
-        jitter: rng.pick(&[0, 2 * MS, 50 * MS, 500 * MS, 5 * SECOND]),
+        jitter: rng.pick(&[0, 2 * MS, 2 * MS, 50 * MS, 50 * MS, 500 * MS, 500 * MS, 5 * SECOND]),
     }
 }
 

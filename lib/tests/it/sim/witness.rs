@@ -14,6 +14,11 @@ pub(crate) struct Witness {
     config: Config,
     /// Room for one translated clock.
     clock: Vec<u32>,
+    /// Members that left when they knew of nobody who was there. Nobody may have heard of it: whoever knows them goes on counting
+    /// them, until they are closed for their silence.
+    unheard: Vec<bool>,
+    /// Room to count the held messages of each origin.
+    held_of: Vec<usize>,
 }
 
 /// A member that the judge asks: its number and its engine.
@@ -26,6 +31,8 @@ impl Witness {
             ids: (0..members).map(|who| draw_id(seed, who)).collect(),
             config,
             clock: vec![0; members],
+            unheard: vec![false; members],
+            held_of: vec![0; members],
         }
     }
 
@@ -80,22 +87,17 @@ impl Witness {
         }
         self.translate(who, &engine.delivered())?;
         self.judge.rests(who, &self.clock)?;
-        let held = engine.held();
-        let mut of_one = (0, None);
-        for (dot, needs) in held {
-            // They come sorted by dot, so that counting a run is counting an origin; unsorted ones only count less.
-            of_one = match of_one {
-                (count, Some(origin)) if origin == dot.origin => (count + 1, Some(origin)),
-                _ => (1, Some(dot.origin)),
-            };
-            if of_one.0 > self.config.held_per_origin {
+        self.held_of.fill(0);
+        for held in engine.held() {
+            let (dot, needs) = (self.dot(who, held.dot)?, self.dot(who, held.needs)?);
+            self.held_of[dot.origin] += 1;
+            if self.held_of[dot.origin] > self.config.held_per_origin {
                 return no(
                     "S14",
                     who,
                     format!("holds more than {} of one origin", self.config.held_per_origin),
                 );
             }
-            let (dot, needs) = (self.dot(who, dot)?, self.dot(who, needs)?);
             self.judge.holds(who, dot, needs)?;
         }
         Ok(())
@@ -138,8 +140,9 @@ impl Witness {
         };
         let first = view(stayed[0].1);
         for &(who, engine) in stayed {
-            if let Some((dot, needs)) = engine.held().first() {
-                return no("S7", who, format!("still holds {dot:?}, which waits for {needs:?}"));
+            if let Some(held) = engine.held().next() {
+                let (dot, needs) = (self.dot(who, held.dot)?, self.dot(who, held.needs)?);
+                return no("S7", who, format!("still holds {dot}, which waits for {needs}"));
             }
             let own = view(engine);
             if own != first {
@@ -150,10 +153,11 @@ impl Witness {
             let Some(other) = self.who(member) else {
                 return no("views", numbers[0], format!("sees {member:?}, who never was"));
             };
-            if numbers.contains(&other) != standing.counts() {
+            if numbers.contains(&other) != standing.counts() && !self.unheard[other] {
                 return no("views", numbers[0], format!("sees m{other} as {standing:?}"));
             }
             if let Standing::Left(last) | Standing::Closed(last) = standing
+                && !self.unheard[other]
                 && self.judge.has(numbers[0], other) != last as u32
             {
                 return no(
@@ -176,14 +180,18 @@ impl Witness {
     }
 
     /// Everyone who is there has the leave of a member that says it has finished leaving.
-    pub(crate) fn farewell(&self, who: Who, engine: &Engine, there: &[Asked<'_>]) -> Verdict {
+    pub(crate) fn farewell(&mut self, who: Who, engine: &Engine, there: &[Asked<'_>]) -> Verdict {
         let seq = self.judge.sent(who);
-        for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
-            let Some(other) = self.who(record.member) else { continue };
-            if other != who && there.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
-                self.judge
-                    .believed("leave", who, other, judge::Dot { origin: who, seq })?;
-            }
+        let records = engine.view().records.into_iter();
+        let counted: Vec<Who> = records
+            .filter(|record| record.standing.counts())
+            .filter_map(|record| self.who(record.member))
+            .collect();
+        let is_there = |other: &Who| there.iter().any(|asked| asked.0 == *other && asked.1.is_member());
+        self.unheard[who] = !counted.iter().any(is_there);
+        for other in counted.into_iter().filter(is_there) {
+            self.judge
+                .believed("leave", who, other, judge::Dot { origin: who, seq })?;
         }
         Ok(())
     }

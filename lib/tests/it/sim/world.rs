@@ -159,7 +159,12 @@ impl<'a> World<'a> {
         loop {
             let (tick_at, ticker) = self.next_tick();
             let event_at = self.queue.next_at().unwrap_or(Micros::MAX);
-            self.advance(tick_at.min(event_at));
+            let next = tick_at.min(event_at);
+            if next == Micros::MAX {
+                // Everyone has left.
+                return self.settled().and_then(|()| self.finish());
+            }
+            self.advance(next);
             if self.calm && self.now >= look_at {
                 look_at = self.now + LOOK;
                 match self.settled() {
