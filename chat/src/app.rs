@@ -90,7 +90,7 @@ pub enum Input {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Show this.
-    Tell(Line),
+    Tell(Box<Line>),
     /// Send this; answer with `Sent` or `NotSent`.
     Send { payload: Bytes, reference: Option<Ref> },
     /// Find this out; answer with `Answered`.
@@ -320,7 +320,7 @@ pub struct Outputs {
 
 impl Outputs {
     fn tell(&mut self, body: Body) {
-        self.list.push(Output::Tell(Line { at: self.at, body }));
+        self.list.push(Output::Tell(Box::new(Line { at: self.at, body })));
     }
 }
 

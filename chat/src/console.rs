@@ -10,8 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::app::line::Line;
@@ -74,10 +73,17 @@ impl Console {
     }
 
     /// Waits until stdout is closed: at a failed write, or at once if it is a pipe whose reader went away.
-    pub async fn closed(&self) {
+    pub async fn closed(self) {
+        let pipe = (!io::stdout().is_terminal()).then(watch_reader);
+        let reader_gone = async {
+            match pipe {
+                Some(gone) => drop(gone.await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.items.closed() => {}
-            () = reader_gone() => {}
+            () = reader_gone => {}
         }
     }
 }
@@ -96,14 +102,15 @@ fn print(mut text: String) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A pipe without a reader reports an error without being written to. Files cannot be watched, and never do.
-async fn reader_gone() {
-    let stdout = io::stdout();
-    if stdout.is_terminal() {
-        return std::future::pending().await;
-    }
-    match AsyncFd::with_interest(stdout, Interest::ERROR) {
-        Ok(watched) => drop(watched.ready(Interest::ERROR).await),
-        Err(_) => std::future::pending().await,
-    }
+/// Waits in a thread of its own until a pipe has no reader any more, which it reports without being written to.
+/// Files never do.
+fn watch_reader() -> oneshot::Receiver<()> {
+    let (tell, gone) = oneshot::channel();
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+        let _ = tell.send(());
+    });
+    gone
 }

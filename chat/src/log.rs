@@ -12,6 +12,8 @@ use crate::settings::Settings;
 
 /// tarpc tells every call at `info`, which doubles what a call costs.
 const TARPC: &str = "tarpc=warn";
+/// And it warns of every connection that ends, which people who did not ask for a log need not read.
+const TARPC_QUIET: &str = "tarpc=error";
 
 /// Starts logging. On a terminal with a prompt, log lines stand above it.
 pub fn start(settings: &Settings, screen: Option<Arc<Screen>>) -> Result<(), Exit> {
@@ -22,7 +24,8 @@ pub fn start(settings: &Settings, screen: Option<Arc<Screen>>) -> Result<(), Exi
         (false, 2) => "debug",
         (false, _) => "trace",
     };
-    let filter = EnvFilter::new(format!("{level},{TARPC}"));
+    let tarpc = if settings.verbose > 0 { TARPC } else { TARPC_QUIET };
+    let filter = EnvFilter::new(format!("{level},{tarpc}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match (&settings.log_file, screen) {
         (Some(path), _) => {

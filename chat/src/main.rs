@@ -161,15 +161,11 @@ async fn converse(settings: Settings, job: Job, lines: Option<Vec<Typed>>, scree
 fn listen(typed: mpsc::Sender<Typed>, lines: Option<Vec<Typed>>, screen: Option<Arc<Screen>>) {
     std::thread::spawn(move || match (lines, screen) {
         (Some(lines), _) => {
-            let endless = lines.is_empty();
-            for line in lines {
-                if typed.blocking_send(line).is_err() {
-                    return;
-                }
-            }
-            while endless {
-                std::thread::park(); // the input of `tail` never ends
-            }
+            // Where nobody listens any more the rest is of no use.
+            lines
+                .into_iter()
+                .try_for_each(|line| typed.blocking_send(line))
+                .unwrap_or_default();
         }
         (None, Some(screen)) => screen.read(&typed),
         (None, None) => input::read_stdin(&typed),

@@ -93,16 +93,6 @@ impl People {
         self.me
     }
 
-    /// Whether someone is here.
-    pub fn is_present(&self, member: MemberId) -> bool {
-        self.known.get(&member).is_some_and(|known| known.present)
-    }
-
-    /// How many are here, this member included.
-    pub fn present_count(&self) -> usize {
-        self.present_names.values().sum()
-    }
-
     /// Those in a clock whose names are not known yet.
     pub fn strangers(&self, clock: &Clock) -> Vec<MemberId> {
         clock
@@ -275,7 +265,7 @@ mod tests {
         assert_eq!(people.shown(bob.id), "bob#00000002");
         people.departed(&other_bob);
         assert_eq!(people.shown(bob.id), "bob");
-        assert_eq!(people.present_count(), 1);
+        assert_eq!(people.present_names.len(), 1);
     }
 
     #[test]
@@ -314,6 +304,6 @@ mod tests {
             people.departed(&guest);
         }
         assert_eq!(people.known.len(), PEOPLE_MAX);
-        assert!(people.is_present(people.me()));
+        assert!(people.known[&people.me].present);
     }
 }

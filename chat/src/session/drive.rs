@@ -105,7 +105,7 @@ impl Session {
             receipt: None,
             roster_at: None,
             roster: started.roster,
-            output_closed: Some(Box::pin(async move { console.closed().await })),
+            output_closed: Some(Box::pin(console.closed())),
             leaving: None,
         };
         session.show.take(Input::Present(started.present));

@@ -171,7 +171,7 @@ impl Show {
         while !self.is_idle() && self.advance().await {}
     }
 
-    fn tell(&mut self, line: Line) {
+    fn tell(&mut self, line: Box<Line>) {
         match &line.body {
             Body::Message(_) => self.messages += 1,
             Body::Error(error) => self.error = self.error.take().or_else(|| Some(error.text.clone())),
@@ -182,7 +182,7 @@ impl Show {
         self.queue.extend(item);
     }
 
-    fn item(&self, line: Line) -> Option<Item> {
+    fn item(&self, line: Box<Line>) -> Option<Item> {
         let selected = match self.selection {
             Selection::Everything => true,
             Selection::Messages => matches!(
@@ -195,7 +195,7 @@ impl Show {
             return None;
         }
         match self.format {
-            Format::Json => Some(Item::Json(Box::new(line))),
+            Format::Json => Some(Item::Json(line)),
             Format::Text => self.app.text(&line, self.color).map(Item::Text),
         }
     }
