@@ -13,15 +13,18 @@ mod query;
 mod roster;
 
 mod beat;
+mod closing;
+mod gap;
 mod join;
 mod leave;
 mod members;
 mod receive;
 mod repair;
+mod retire;
 mod send;
 mod stability;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,7 +35,7 @@ pub use io::{Batch, Input, Missing, Notice, Output, Refusal, Whereabouts};
 pub use query::{HeldView, MemberView};
 
 use crate::clock::{Clock, Entries};
-use crate::id::MemberId;
+use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
 use held::Waiting;
 use join::Joining;
@@ -51,12 +54,16 @@ pub struct Engine {
     phase: Phase,
     lamport: u64,
     cut: Clock,
+    /// The greatest Lamport time in what is not kept any more.
+    base_lamport: u64,
     roster: Roster,
     log: Log,
     waiting: Waiting,
     wanting: Slots,
     own: Own,
     owed: Vec<Slot>,
+    /// Nodes that a registry vouches for; the caller bounds them.
+    leases: BTreeSet<NodeId>,
     view_hash: u64,
     view_changed: bool,
     stable: Stable,
@@ -137,12 +144,7 @@ impl Engine {
         };
         let mut engine = Self::blank(config, me, intro(&me), seed, now);
         for member in members {
-            let record = Record {
-                member: *member,
-                generation: 0,
-                standing: Standing::Member,
-                intro: Some(intro(member)),
-            };
+            let record = Record::of(*member, 0, Standing::Member, Some(intro(member)));
             engine.merge_record(record);
         }
         engine.view_changed = false;
@@ -166,12 +168,14 @@ impl Engine {
             phase: Phase::Joining(Joining::default()),
             lamport: 0,
             cut: Clock::new(),
+            base_lamport: 0,
             roster,
             log: Log::default(),
             waiting: Waiting::default(),
             wanting: Slots::new(),
             own: Own::default(),
             owed: Vec::new(),
+            leases: BTreeSet::new(),
             view_hash: 0,
             view_changed: false,
             stable: Stable::default(),
@@ -201,6 +205,7 @@ impl Engine {
             Input::LinkDown { peer } => self.on_link_down(peer),
             Input::Refused { peer } => self.on_refused(peer),
             Input::Leave { reason, sent_at } => self.on_leave(reason, sent_at),
+            Input::Lease { node, live } => self.on_lease(node, live),
             Input::CaughtUp => self.restart_streams(),
             Input::Tick => {}
         }
@@ -230,6 +235,7 @@ impl Engine {
         }
         let slot = self.roster.ensure(from, self.now);
         self.heard(slot);
+        self.spoke(slot);
         match frame {
             Frame::Push(run) => self.on_push(slot, run),
             Frame::PushAck(ack) => self.on_push_ack(slot, ack),
@@ -248,6 +254,8 @@ impl Engine {
         if due(&mut self.timers.pulse, self.now) {
             self.timers.pulse = Some(self.now + PULSE);
             self.watch_silence();
+            self.review_ends();
+            self.retire_lowest();
             self.resume_stalled_pushes();
             self.send_heartbeats();
             self.press_join();

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::engine::io::{Notice, Output};
 use crate::engine::roster::Slot;
 use crate::engine::{Beat, Engine, Frame, View};
-use crate::id::MemberId;
+use crate::id::{MemberId, NodeId};
 use crate::message::Micros;
 
 /// The same view is not sent twice to one peer within this time: the first may still be on its way.
@@ -33,15 +33,28 @@ impl Engine {
         let known = &mut self.roster[slot].peer;
         known.linked = false;
         known.push = None;
+        known.hears.clear();
         self.join_lost(slot);
     }
 
     pub(super) fn on_refused(&mut self, peer: MemberId) {
         let Some(slot) = self.roster.find(peer) else { return };
-        if !self.roster[slot].peer.linked {
-            self.roster[slot].peer.refused = true;
-            self.join_lost(slot);
+        let now = self.now;
+        let known = &mut self.roster[slot].peer;
+        if known.linked {
+            return;
         }
+        if !std::mem::replace(&mut known.refused, true) {
+            known.refused_at = now;
+        }
+        self.join_lost(slot);
+    }
+
+    pub(super) fn on_lease(&mut self, node: NodeId, live: bool) {
+        match live {
+            true => self.leases.insert(node),
+            false => self.leases.remove(&node),
+        };
     }
 
     /// A sign of life.
@@ -58,10 +71,11 @@ impl Engine {
 
     pub(super) fn watch_silence(&mut self) {
         let before = self.now.saturating_sub(self.config.silent_after);
-        let mut silent = Vec::new();
+        let (mut silent, now) = (Vec::new(), self.now);
         for (slot, known) in self.roster.all_mut() {
             if slot != self.my_slot && known.counts() && !known.peer.silent && known.peer.heard_at < before {
                 known.peer.silent = true;
+                known.peer.unheard_since = now;
                 silent.push(known.id);
             }
         }
@@ -80,10 +94,17 @@ impl Engine {
             .filter(|&(id, other)| id != self.me && self.hears(other, horizon))
             .map(|(id, _)| id)
             .collect();
+        let gone = self
+            .roster
+            .by_id()
+            .filter(|&(_, other)| self.sees_gone(other))
+            .map(|(id, _)| id)
+            .collect();
         let beat = Beat {
             digest: self.digest(),
             view: self.view_hash,
             hears,
+            gone,
             wants_answer,
         };
         self.say(slot, Frame::Beat(beat));
@@ -97,10 +118,16 @@ impl Engine {
     /// What this member has delivered; a joiner says its cut, because it may have to start over.
     fn digest(&self) -> Clock {
         if self.is_joining() {
-            self.cut.clone()
-        } else {
-            self.roster.clock(|known| known.delivered)
+            return self.cut.clone();
         }
+        let named = self.config.rules.digests_name_retired;
+        self.roster.clock(|known| {
+            if named || known.retired.is_none() {
+                known.delivered
+            } else {
+                0
+            }
+        })
     }
 
     /// A fresh digest to every peer: after a join, and every so many bytes under load.
@@ -149,10 +176,11 @@ impl Engine {
         if beat.digest.get(self.me) > self.roster[self.my_slot].delivered {
             return self.odd(slot, "has delivered messages of this member that it never sent");
         }
-        self.roster[slot].peer.hears = beat.hears;
+        let (now, from) = (self.now, self.roster[slot].id);
         let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
         if merged || !self.config.rules.digest_after_view {
-            self.roster[slot].peer.unmerged = None;
+            let peer = &mut self.roster[slot].peer;
+            (peer.beat_at, peer.hears, peer.sees_gone, peer.unmerged) = (now, beat.hears, beat.gone, None);
             self.count_digest(slot, &beat.digest);
         } else {
             self.roster[slot].peer.unmerged = Some((beat.view, beat.digest.clone()));
@@ -160,11 +188,11 @@ impl Engine {
         if beat.view != self.view_hash {
             self.send_view(slot);
         }
-        let from = self.roster[slot].id;
         for (member, seq) in beat.digest.iter() {
             if self.roster.delivered_of(member) < seq && self.admits(member) {
                 let origin = self.roster.ensure(member, self.now);
                 self.want(origin, seq, from);
+                self.has_now(origin, slot, seq);
             }
         }
         let has = beat.digest.get(self.me);

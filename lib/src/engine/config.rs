@@ -53,6 +53,13 @@ pub struct Config {
     pub silent_after: Micros,
     /// How long a silent member counts before it may be closed.
     pub grace: Micros,
+    /// An address that refuses connections for so long, seen from every member that is there, has no process.
+    pub gone_after: Micros,
+    /// The last seq that a closed or left origin is said to have is an upper bound: after so long without reaching
+    /// it, those who are there may agree on less.
+    pub bound_patience: Micros,
+    /// A closed origin that is stable for so long leaves the clocks of later messages.
+    pub retire_after: Micros,
     /// How late an acknowledgement may be when no answer carries it.
     pub ack_delay: Micros,
     /// Bytes delivered after which every peer gets a fresh digest although nobody is idle, so that messages
@@ -73,6 +80,15 @@ pub struct Rules {
     pub greet_whole_view: bool,
     pub digest_after_view: bool,
     pub fetch_unstable: bool,
+    pub purge_orphans: bool,
+    pub retain_for_silent: bool,
+    pub tombstones: bool,
+    pub agree_before_closing: bool,
+    pub generations: bool,
+    pub closed_is_upper_bound: bool,
+    pub digests_name_retired: bool,
+    pub gap_brings_lamport: bool,
+    pub ask_next_first: bool,
 }
 
 impl Default for Rules {
@@ -83,6 +99,15 @@ impl Default for Rules {
             greet_whole_view: true,
             digest_after_view: true,
             fetch_unstable: true,
+            purge_orphans: true,
+            retain_for_silent: true,
+            tombstones: true,
+            agree_before_closing: true,
+            generations: true,
+            closed_is_upper_bound: true,
+            digests_name_retired: true,
+            gap_brings_lamport: true,
+            ask_next_first: true,
         }
     }
 }
@@ -112,6 +137,9 @@ impl Default for Config {
             exchange: 1_000 * MS,
             silent_after: 6_000 * MS,
             grace: 60_000 * MS,
+            gone_after: 2_000 * MS,
+            bound_patience: 5_000 * MS,
+            retire_after: 600_000 * MS,
             ack_delay: 5 * MS,
             digest_every: 1 << 20,
             push_patience: 2_000 * MS,

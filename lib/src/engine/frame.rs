@@ -69,6 +69,8 @@ pub struct Beat {
     pub view: u64,
     /// Whom the sender has heard from lately, itself left out.
     pub hears: Vec<MemberId>,
+    /// Whose address has refused connections for a while, so that its process must be gone.
+    pub gone: Vec<MemberId>,
     /// Answer with a beat of your own.
     pub wants_answer: bool,
 }
@@ -102,8 +104,23 @@ pub struct Record {
     pub generation: u32,
     /// Where it stands.
     pub standing: Standing,
+    /// It said goodbye once: it will not come back under this id, whatever else is found out about its end.
+    pub goodbye: bool,
     /// Who it is; absent while only its dots are known.
     pub intro: Option<Intro>,
+}
+
+impl Record {
+    /// A record that says goodbye if its standing does.
+    pub(super) fn of(member: MemberId, generation: u32, standing: Standing, intro: Option<Intro>) -> Self {
+        Self {
+            member,
+            generation,
+            standing,
+            goodbye: matches!(standing, Standing::Left(_)),
+            intro,
+        }
+    }
 }
 
 /// Records of all members that the sender knows, ascending by member.
@@ -129,6 +146,8 @@ pub struct Pulled {
     pub gone: Vec<Span>,
     /// Not delivered there.
     pub never: Vec<Span>,
+    /// With `gone`: the answerer's base, and the greatest Lamport time in it.
+    pub base: Option<(Clock, u64)>,
 }
 
 /// What a joiner gets from its sponsor.
@@ -143,6 +162,8 @@ pub struct Sponsor {
     pub stable: Clock,
     /// The greatest Lamport time in the cut.
     pub lamport: u64,
+    /// Origins in the cut that were retired, with their last seq: clocks leave them out.
+    pub retired: Vec<(MemberId, u64)>,
     /// Everyone that the sponsor knows.
     pub view: View,
 }

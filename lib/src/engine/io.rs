@@ -50,6 +50,13 @@ pub enum Input {
         /// Wall clock, microseconds since 1970; advisory.
         sent_at: u64,
     },
+    /// Whether a registry vouches for a node; a member whose lease is not live may be closed when its grace is over.
+    Lease {
+        /// Which.
+        node: crate::id::NodeId,
+        /// Whether its lease is known to be live.
+        live: bool,
+    },
     /// Frames were dropped here because the application did not keep up; now it does: ask for streams anew.
     CaughtUp,
     /// Time has passed. Harmless at any time.

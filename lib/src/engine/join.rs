@@ -10,7 +10,7 @@ use crate::engine::frame::{Record, Sponsor, Standing};
 use crate::engine::io::Output;
 use crate::engine::roster::Slot;
 use crate::engine::{Engine, Frame, Own, Phase, Pull, Pulled};
-use crate::id::Span;
+use crate::id::{MemberId, Span};
 use crate::message::{Intro, Kind, Micros};
 
 /// Where a joiner stands.
@@ -72,7 +72,7 @@ impl Engine {
         self.wanting.clear();
         self.own = Own::default();
         self.owed.clear();
-        self.lamport = 0;
+        (self.lamport, self.base_lamport) = (0, 0);
         self.cut = Clock::new();
     }
 
@@ -150,21 +150,18 @@ impl Engine {
             // A late ask of one who has long spoken.
             return;
         }
-        self.merge_record(Record {
-            member,
-            generation: 0,
-            standing: Standing::Joining,
-            intro: Some(intro),
-        });
+        self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
         self.refresh_stable();
         let stable = self.stable();
         let cut = self.delivered();
         let view = self.view();
+        let retired = self.retired();
         let sponsor = Sponsor {
             attempt,
             cut,
             stable,
             lamport: self.lamport,
+            retired,
             view,
         };
         self.say(slot, Frame::Sponsor(sponsor));
@@ -180,12 +177,13 @@ impl Engine {
             cut,
             stable,
             lamport,
+            retired,
             view,
         } = sponsor;
         if cut.get(self.me) > 0 || cut.len() + self.roster.len() > self.config.max_origins {
             return self.odd(slot, "sponsors with a cut that cannot be");
         }
-        self.adopt(&cut, lamport);
+        self.adopt(&cut, lamport, &retired);
         let mut greeted = BTreeMap::new();
         for record in view.records {
             let (member, counts) = (record.member, record.standing.counts());
@@ -196,12 +194,7 @@ impl Engine {
             }
         }
         let (member, intro) = (self.me, Some(self.intro.clone()));
-        self.merge_record(Record {
-            member,
-            generation: 0,
-            standing: Standing::Joining,
-            intro,
-        });
+        self.merge_record(Record::of(member, 0, Standing::Joining, intro));
         self.rehash_view();
         let fetch = if self.config.rules.fetch_unstable {
             between(&stable, &cut)
@@ -224,16 +217,19 @@ impl Engine {
     }
 
     /// Starts from a cut: everything in it counts as delivered here, nothing of it is shown.
-    fn adopt(&mut self, cut: &Clock, lamport: u64) {
+    fn adopt(&mut self, cut: &Clock, lamport: u64, retired: &[(MemberId, u64)]) {
         self.forget_messages();
-        self.lamport = lamport;
+        (self.lamport, self.base_lamport) = (lamport, lamport);
         self.cut = cut.clone();
         let mut past = Entries::new();
         for (member, seq) in cut.iter() {
             let slot = self.roster.ensure(member, self.now);
             let known = &mut self.roster[slot];
             (known.delivered, known.base) = (seq, seq);
-            past.push((member, seq));
+            known.retired = retired.iter().find(|entry| entry.0 == member).map(|entry| entry.1);
+            if known.retired.is_none_or(|n| n < seq) {
+                past.push((member, seq));
+            }
         }
         self.own.past = std::sync::Arc::new(past);
     }
@@ -246,12 +242,7 @@ impl Engine {
         if cut.get(member) > 0 || cut.get(self.me) > self.roster[self.my_slot].delivered {
             return self.odd(slot, "greets with a cut that cannot be");
         }
-        self.merge_record(Record {
-            member,
-            generation: 0,
-            standing: Standing::Joining,
-            intro: Some(intro),
-        });
+        self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
         let known = &mut self.roster[slot];
         let joins = known
             .record

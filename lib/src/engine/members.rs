@@ -11,6 +11,7 @@ impl Engine {
             member,
             mut generation,
             mut standing,
+            goodbye,
             intro,
         } = record;
         let slot = self.roster.ensure(member, self.now);
@@ -28,7 +29,7 @@ impl Engine {
             };
             (generation, standing) = (generation.saturating_add(1), again);
         }
-        let now = self.now;
+        let (now, generations) = (self.now, self.config.rules.generations);
         let known = &mut self.roster[slot];
         match &mut known.record {
             None => {
@@ -36,13 +37,18 @@ impl Engine {
                 known.record = Some(Registration {
                     generation,
                     standing,
+                    goodbye,
                     intro,
                 });
             }
             Some(old) => {
-                let news = (generation, standing) > (old.generation, old.standing);
+                let news = match generations {
+                    true => (generation, standing) > (old.generation, old.standing),
+                    false => standing > old.standing,
+                };
                 let intro_is_new = old.intro.is_none() && intro.is_some();
-                if !news && !intro_is_new {
+                let goodbye_is_new = goodbye && !std::mem::replace(&mut old.goodbye, true);
+                if !news && !intro_is_new && !goodbye_is_new {
                     return;
                 }
                 if news {
@@ -51,8 +57,12 @@ impl Engine {
                 if intro_is_new {
                     old.intro = intro;
                 }
+                if !news {
+                    return self.changed_view();
+                }
             }
         }
+        self.note_end(slot);
         self.changed_view();
     }
 
@@ -60,12 +70,7 @@ impl Engine {
     pub(super) fn ensure_record(&mut self, slot: Slot) {
         if self.roster[slot].record.is_none() {
             let member = self.roster[slot].id;
-            self.merge_record(Record {
-                member,
-                generation: 0,
-                standing: Standing::Member,
-                intro: None,
-            });
+            self.merge_record(Record::of(member, 0, Standing::Member, None));
         }
     }
 
@@ -77,12 +82,7 @@ impl Engine {
             Some(record) if record.standing == Standing::Joining => record.generation,
             _ => 0,
         };
-        self.merge_record(Record {
-            member,
-            generation,
-            standing: Standing::Member,
-            intro,
-        });
+        self.merge_record(Record::of(member, generation, Standing::Member, intro));
     }
 
     pub(super) fn note_left(&mut self, slot: Slot, last: u64) {
@@ -91,12 +91,7 @@ impl Engine {
         if slot == self.my_slot {
             self.phase = Phase::Leaving;
         }
-        self.merge_record(Record {
-            member,
-            generation,
-            standing: Standing::Left(last),
-            intro: None,
-        });
+        self.merge_record(Record::of(member, generation, Standing::Left(last), None));
     }
 
     pub(super) fn changed_view(&mut self) {
@@ -112,12 +107,14 @@ impl Engine {
             let Registration {
                 generation,
                 standing,
+                goodbye,
                 intro,
             } = known.record.clone()?;
             Some(Record {
                 member: known.id,
                 generation,
                 standing,
+                goodbye,
                 intro,
             })
         };
@@ -146,7 +143,7 @@ pub(super) fn hash_of(view: &View) -> u64 {
         };
         hasher.update(&record.member.0);
         hasher.update(&record.generation.to_be_bytes());
-        hasher.update(&[rank, u8::from(record.intro.is_some())]);
+        hasher.update(&[rank, u8::from(record.intro.is_some()), u8::from(record.goodbye)]);
         hasher.update(&n.to_be_bytes());
     }
     let bytes = hasher.finalize();

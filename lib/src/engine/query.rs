@@ -132,6 +132,7 @@ impl Engine {
                 member: known.id,
                 generation: registration.generation,
                 standing: registration.standing,
+                goodbye: registration.goodbye,
                 intro: registration.intro.clone(),
             },
             name,

@@ -197,6 +197,11 @@ impl Engine {
             self.ensure_record(cause);
         }
         self.ensure_record(slot);
+        if self.roster[slot].end.settled_at.is_some() && self.config.rules.purge_orphans {
+            // It waits for what died with its origin, unless someone has that after all: then it comes in order.
+            let (seq, via) = (message.dot.seq, self.roster[via].id);
+            return self.want(slot, seq, via);
+        }
         let held = Held {
             message,
             needs,
@@ -318,7 +323,8 @@ impl Engine {
     /// Joins and leaves change the view of whoever delivers them.
     fn note_kind(&mut self, slot: Slot, message: &Message) {
         match message.kind {
-            Kind::App | Kind::Call | Kind::Retire => {}
+            Kind::App | Kind::Call => {}
+            Kind::Retire => self.note_retired(&message.payload),
             Kind::Join => {
                 let known = &mut self.roster[slot];
                 known.joined_at = Some(message.lamport);
@@ -332,6 +338,9 @@ impl Engine {
             Kind::Leave => self.note_left(slot, message.dot.seq),
         }
         self.ensure_record(slot);
+        if slot != self.my_slot && self.roster[slot].bound().is_some_and(|last| last < message.dot.seq) {
+            self.reopen(slot);
+        }
     }
 
     /// Tells the application of messages that wait for longer than a round trip, once each.

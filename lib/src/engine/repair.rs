@@ -28,13 +28,16 @@ impl Engine {
             Some(want) => want.upto = want.upto.max(upto),
             none => {
                 let mark = known.delivered;
+                let (asked, lacking) = (Vec::new(), BTreeMap::new());
                 *none = Some(Want {
                     upto,
                     next,
                     tries: 0,
                     via,
                     mark,
-                    asked: Vec::new(),
+                    asked,
+                    first: 0,
+                    lacking,
                 });
                 self.wanting.insert(slot);
             }
@@ -56,13 +59,14 @@ impl Engine {
             super::no_later(&mut earliest, next);
         }
         self.timers.repair = earliest;
+        self.consider_gap();
         for (target, mut wants) in pulls {
             wants.truncate(SPANS);
             self.say(target, Frame::Pull(Pull { wants }));
         }
     }
 
-    /// What to do about one origin: when to look again, or nothing if it is complete.
+    /// What to do about one origin: when to look again, or nothing if there is nothing to do.
     fn consider(&mut self, slot: Slot, pulls: &mut BTreeMap<Slot, Vec<Span>>) -> Option<Micros> {
         let known = &self.roster[slot];
         let want = known.want.as_ref()?;
@@ -72,38 +76,41 @@ impl Engine {
         if want.next > self.now {
             return Some(want.next);
         }
+        let (settled, flows, delivered) = (known.end.settled_at.is_some(), known.peer.linked, known.delivered);
         let delay = self.config.pull_after + self.rng.below(self.config.pull_after);
-        let known = &mut self.roster[slot];
-        let (flows, delivered) = (known.peer.linked, known.delivered);
-        let want = known.want.as_mut()?;
+        let soon = self.now + delay;
+        let spans = self.missing_spans(slot);
+        let first = spans.first().map_or(0, |span| span.from);
+        let want = self.roster[slot].want.as_mut()?;
+        if want.first != first {
+            want.first = first;
+            want.lacking.clear();
+        }
         if want.mark < delivered {
             want.asked.clear();
-            want.tries = 0;
-            want.mark = delivered;
+            (want.tries, want.mark) = (0, delivered);
             // Its own stream is bringing it.
             if flows {
-                want.next = self.now + delay;
-                return Some(want.next);
+                want.next = soon;
+                return Some(soon);
             }
+        }
+        if settled && self.is_exhausted(slot) {
+            // It died with its origin after all.
+            return None;
         }
         self.tell_held(slot);
-        let target = self.whom_to_ask(slot);
-        let spans = self.missing_spans(slot);
-        let now = self.now;
-        let most = self.config.pull_backoff;
+        let target = if spans.is_empty() { None } else { self.whom_to_ask(slot) };
+        let asked = target.map(|target| self.roster[target].id);
+        let (now, most) = (self.now, self.config.pull_backoff.max(delay));
         let want = self.roster[slot].want.as_mut()?;
-        want.next = now + (delay << want.tries.min(8)).min(most.max(delay));
+        want.next = now + (delay << want.tries.min(8)).min(most);
         want.tries = want.tries.saturating_add(1);
-        let next = want.next;
+        want.asked.extend(asked.filter(|_| want.asked.len() < ASKED));
         if let Some(target) = target {
-            let id = self.roster[target].id;
-            let want = self.roster[slot].want.as_mut()?;
-            if want.asked.len() < ASKED {
-                want.asked.push(id);
-            }
             pulls.entry(target).or_default().extend(spans);
         }
-        Some(next)
+        self.roster[slot].want.as_ref().map(|want| want.next)
     }
 
     /// First the member that sent the dependent message, then the origin, then whoever has it by its digest, then
@@ -120,13 +127,16 @@ impl Engine {
         }
         let (origin, next) = (known.id, known.delivered + 1);
         let candidates: Vec<Slot> = self.roster.slots().filter(linked).collect();
-        let holds = |slot: &&Slot| self.roster[**slot].peer.digest.get(origin) >= next;
-        let holders: Vec<Slot> = candidates.iter().filter(holds).copied().collect();
-        // Digests are hints: every third try anybody may be asked.
-        let among = if holders.is_empty() || want.tries % 3 == 2 {
-            candidates
-        } else {
-            holders
+        let lacks = |slot: &Slot| want.lacking.contains_key(slot);
+        let holds = |slot: &Slot| !lacks(slot) && self.roster[*slot].peer.digest.get(origin) >= next;
+        let holders: Vec<Slot> = candidates.iter().copied().filter(holds).collect();
+        let unasked: Vec<Slot> = candidates.iter().copied().filter(|slot| !lacks(slot)).collect();
+        // Digests are hints, and silence is no answer: some tries go to anybody.
+        let among = match want.tries % 4 {
+            0 => candidates,
+            1 | 2 if !holders.is_empty() => holders,
+            _ if !unasked.is_empty() => unasked,
+            _ => candidates,
         };
         let nth = self.rng.below(among.len() as u64) as usize;
         among.get(nth).copied()
@@ -154,6 +164,9 @@ impl Engine {
                 to: want.upto,
             });
         }
+        if !self.config.rules.ask_next_first {
+            spans.drain(..spans.len().saturating_sub(1));
+        }
         spans
     }
 
@@ -165,6 +178,7 @@ impl Engine {
             runs: Vec::new(),
             gone: Vec::new(),
             never: Vec::new(),
+            base: None,
         };
         // (position in the log, slot, seq): in the order in which they can be delivered.
         let mut found: Vec<(u64, Slot, u64)> = Vec::new();
@@ -176,6 +190,9 @@ impl Engine {
         self.cut_to_size(&mut found);
         found.sort_unstable_by_key(|&(_, slot, seq)| (slot, seq));
         answer.runs = self.runs_of(&found);
+        if !answer.gone.is_empty() {
+            answer.base = Some((self.base(), self.base_lamport));
+        }
         self.say(slot, Frame::Pulled(answer));
     }
 
@@ -279,6 +296,7 @@ impl Engine {
             .map(|&slot| (slot, self.roster[slot].delivered))
             .collect();
         self.note_fetched(slot, &pulled);
+        self.note_lacking(slot, &pulled);
         for run in pulled.runs {
             self.accept_relayed(slot, run);
         }

@@ -49,6 +49,19 @@ pub(super) struct Known {
     /// It is in the list of members that are owed an acknowledgement.
     pub(super) owed: bool,
     pub(super) peer: Peer,
+    /// What is being done about its end.
+    pub(super) end: End,
+    /// Clocks leave it out while its entry is at most this.
+    pub(super) retired: Option<u64>,
+}
+
+/// What is known about the end of a member.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct End {
+    /// Its record says that it left or is closed, since then.
+    pub(super) ended_at: Option<Micros>,
+    /// It is closed, delivered to its last message, and the application knows; since then.
+    pub(super) settled_at: Option<Micros>,
 }
 
 /// The part of a view record that changes.
@@ -56,6 +69,8 @@ pub(super) struct Known {
 pub(super) struct Registration {
     pub(super) generation: u32,
     pub(super) standing: Standing,
+    /// Its leave message was sent: it will not come back.
+    pub(super) goodbye: bool,
     pub(super) intro: Option<Intro>,
 }
 
@@ -81,6 +96,10 @@ pub(super) struct Want {
     pub(super) mark: u64,
     /// Who was asked since the last progress, in order.
     pub(super) asked: Vec<MemberId>,
+    /// The first missing seq, which `lacking` is about.
+    pub(super) first: u64,
+    /// Members that do not have it, said since the need arose; with a base if they once had it.
+    pub(super) lacking: BTreeMap<Slot, Option<(Clock, u64)>>,
 }
 
 /// What is known of a member as a partner in talk.
@@ -107,7 +126,14 @@ pub(super) struct Peer {
     /// Hash of the view last sent to it, and when.
     pub(super) view_sent: Option<(u64, Micros)>,
     pub(super) push: Option<Pusher>,
+    /// Its last heartbeat that counts, and what that said of others.
+    pub(super) beat_at: Micros,
     pub(super) hears: Vec<MemberId>,
+    pub(super) sees_gone: Vec<MemberId>,
+    /// Since when it is silent and nobody who counts hears it.
+    pub(super) unheard_since: Micros,
+    /// Since when its address refuses connections.
+    pub(super) refused_at: Micros,
     /// The attempt of the last greeting.
     pub(super) attempt: u32,
 }
@@ -209,6 +235,8 @@ impl Known {
                 heard_at: now,
                 ..Peer::default()
             },
+            end: End::default(),
+            retired: None,
         }
     }
 
@@ -221,6 +249,7 @@ impl Known {
             linked: self.peer.linked,
             refused: self.peer.refused,
             heard_at: self.peer.heard_at,
+            refused_at: self.peer.refused_at,
             told_at: self.peer.told_at,
             attempt: self.peer.attempt,
             ..Peer::default()
@@ -235,6 +264,19 @@ impl Known {
 
     pub(super) fn counts(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.standing.counts())
+    }
+
+    /// Where it stands, if it has a record.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.record.as_ref().map(|record| record.standing)
+    }
+
+    /// The last seq that it is said to have, if it left or is closed.
+    pub(super) fn bound(&self) -> Option<u64> {
+        match self.standing()? {
+            Standing::Left(n) | Standing::Closed(n) => Some(n),
+            Standing::Joining | Standing::Member => None,
+        }
     }
 
     /// Its join message is delivered here. Before that what it said of itself may be taken back, for a joiner

@@ -37,7 +37,9 @@ impl Engine {
         for slot in self.own.dirty.drain(..) {
             let known = &mut self.roster[slot];
             known.dirty = false;
-            changes.push((known.id, known.delivered));
+            // Retired origins leave the clock, unless they said more since.
+            let retired = known.retired.is_some_and(|n| known.delivered <= n);
+            changes.push((known.id, if retired { 0 } else { known.delivered }));
         }
         changes.sort_unstable();
         if !changes.is_empty() {

@@ -29,7 +29,8 @@ impl Engine {
     fn compute_stable(&self) -> Vec<u64> {
         let mut seqs: Vec<u64> = self.roster.all().map(|(_, known)| known.delivered).collect();
         for (slot, known) in self.roster.all() {
-            if slot == self.my_slot || !known.counts() {
+            let retain = self.config.rules.retain_for_silent || !known.peer.silent;
+            if slot == self.my_slot || !known.counts() || self.is_grace_over(slot) || !retain {
                 continue;
             }
             let digest = if known.speaks() {
@@ -66,10 +67,16 @@ impl Engine {
             if bytes <= budget || !(is_stable(slot, seq) || bytes > hard) {
                 break;
             }
-            self.log.pop_front();
+            let Some((_, message)) = self.log.pop_front() else {
+                break;
+            };
+            self.base_lamport = self.base_lamport.max(message.lamport);
             let known = &mut self.roster[slot];
-            known.positions.pop_front();
-            known.base = seq;
+            // What a gap skipped over is not indexed any more.
+            if known.logged_from() == seq {
+                known.positions.pop_front();
+                known.base = seq;
+            }
             if slot == self.my_slot {
                 self.own.changes.pop_front();
                 self.own.sizes.pop_front();
