@@ -174,9 +174,9 @@ fn nobody(status: &[RegistryStatus], node: &Node) -> Exit {
     let links = node.links();
     let peers = links.iter().map(|link| {
         let trouble = link.trouble.as_deref().unwrap_or("no answer");
-        format!("{} ({trouble})", link.addr)
+        format!("{}: {trouble}", link.addr)
     });
-    let list = registries.chain(peers).collect::<Vec<_>>().join(", ");
+    let list = registries.chain(peers).collect::<Vec<_>>().join("; ");
     let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_));
     if !status.is_empty() && status.iter().all(refused) {
         return Exit::Refused(format!("every registry refuses: {list}"));

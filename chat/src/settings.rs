@@ -127,8 +127,13 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn settle(&mut self, flags: Flags, file: File) -> Result<Settings, String> {
-        let registry = self.list("registry", flags.registry, file.registry);
-        let peers = self.list("peer", flags.peer, file.peer);
+        let peers = self.list("peer", flags.peer, file.peer, "");
+        let standard = if peers.is_empty() {
+            default_registry()
+        } else {
+            String::new()
+        };
+        let registry = self.list("registry", flags.registry, file.registry, &standard);
         let registries = registries(registry, &peers)?;
         let peers: Vec<_> = peers.iter().map(|peer| address(peer, None)).collect::<Result<_, _>>()?;
 
@@ -198,14 +203,20 @@ impl Table<'_> {
         value
     }
 
-    fn list(&mut self, name: &'static str, flag: Vec<String>, file: Option<Vec<String>>) -> Vec<String> {
+    /// The default is only shown: what it means is decided by whoever asks.
+    fn list(&mut self, name: &'static str, flag: Vec<String>, file: Option<Vec<String>>, default: &str) -> Vec<String> {
         let source = self.source(name, !flag.is_empty(), file.is_some());
         let value = if flag.is_empty() {
             file.unwrap_or_default()
         } else {
             flag
         };
-        self.rows.push((name, value.join(","), source));
+        let shown = if source == Source::Default {
+            default.to_owned()
+        } else {
+            value.join(",")
+        };
+        self.rows.push((name, shown, source));
         value
     }
 
@@ -255,10 +266,11 @@ fn registries(named: Vec<String>, peers: &[String]) -> Result<Registries, String
     if !peers.is_empty() {
         return Ok(Registries::None);
     }
-    let moved = std::env::var(DEFAULT_REGISTRY_ENV).ok();
-    Ok(Registries::Default(
-        moved.unwrap_or_else(|| DEFAULT_REGISTRY.to_owned()),
-    ))
+    Ok(Registries::Default(default_registry()))
+}
+
+fn default_registry() -> String {
+    std::env::var(DEFAULT_REGISTRY_ENV).unwrap_or_else(|_| DEFAULT_REGISTRY.to_owned())
 }
 
 /// `host:port` of something to dial. Whether the name resolves is found out when it is dialled.

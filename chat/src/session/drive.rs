@@ -42,6 +42,7 @@ pub struct Session {
     pub(super) sender: Sender,
     pub(super) registries: Registries,
     events: Events,
+    events_open: bool,
     notices: mpsc::Receiver<String>,
     signals: Signals,
     typed: mpsc::Receiver<Typed>,
@@ -97,6 +98,7 @@ impl Session {
             sender: started.sender,
             registries: started.registries,
             events: started.events,
+            events_open: true,
             notices: started.notices,
             signals,
             typed,
@@ -122,7 +124,7 @@ impl Session {
                     let cause = self.leaving.take().map_or(Cause::Leave, |leaving| leaving.cause);
                     return self.end(cause, unconfirmed).await;
                 }
-                Step::Event(None) => return self.end(Cause::Broken, Vec::new()).await,
+                Step::Event(None) if self.leaving.is_none() => return self.end(Cause::Broken, Vec::new()).await,
                 step => self.on_step(step).await,
             }
         }
@@ -141,7 +143,7 @@ impl Session {
             signal = self.signals.next() => Step::Signal(signal),
             () = maybe(self.output_closed.as_mut()) => Step::OutputClosed,
             open = self.show.advance(), if !idle => Step::Told { open },
-            event = self.events.next(), if idle => Step::Event(event),
+            event = self.events.next(), if idle && self.events_open => Step::Event(event),
             attempt = maybe(self.sending.as_mut()) => Step::Sent(attempt),
             typed = self.typed.recv(), if reads => Step::Typed(typed.unwrap_or(Typed::End)),
             () = progress(&mut self.receipt), if waits && self.roster_at.is_none() => Step::Progress,
@@ -157,7 +159,8 @@ impl Session {
             Step::Told { open: true } => {}
             Step::Told { open: false } | Step::OutputClosed => self.on_output_closed(),
             Step::Signal(signal) => self.on_signal(signal),
-            Step::Event(event) => event.into_iter().for_each(|event| self.on_event(event)),
+            Step::Event(Some(event)) => self.on_event(event),
+            Step::Event(None) => self.events_open = false,
             Step::Typed(typed) => self.on_typed(typed).await,
             Step::Sent((result, payload, reference)) => self.on_sent(result, payload, reference),
             Step::Progress => self.roster_at = Some(Instant::now() + ROSTER_EVERY),
