@@ -14,7 +14,7 @@ pub mod text;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use multicast::{Dot, Event, Member, MemberState, Stamp};
+use multicast::{Clock, Dot, Event, Member, MemberId, MemberState, Stamp};
 
 use crate::post::{Post, Unreadable};
 use command::{Asked, Command};
@@ -73,6 +73,8 @@ pub enum Input {
     Roster(Vec<MemberState>),
     /// The answer to a question.
     Answered { answer: Answer, reference: Option<Ref> },
+    /// This member says goodbye: nothing more can be sent.
+    Leaving,
     /// The goodbye takes so long that a person wants to know why.
     StillLeaving,
     /// Something that people should know.
@@ -88,7 +90,7 @@ pub enum Input {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Show this.
-    Tell(Line),
+    Tell(Box<Line>),
     /// Send this; answer with `Sent` or `NotSent`.
     Send { payload: Bytes, reference: Option<Ref> },
     /// Find this out; answer with `Answered`.
@@ -151,6 +153,7 @@ impl App {
             Input::Sent { dot, reference } => self.outbox.sent(dot, reference, &self.people, &mut out),
             Input::Roster(roster) => self.outbox.roster(&roster, &self.people, &mut out),
             Input::Answered { answer, reference } => self.on_answered(answer, reference, &mut out),
+            Input::Leaving => self.leaving = true,
             Input::StillLeaving => self.on_still_leaving(&mut out),
             Input::Noticed(text) => out.tell(Body::Notice(Notice { text })),
             Input::Ended { reason, unconfirmed } => self.on_ended(reason, &unconfirmed, &mut out),
@@ -167,9 +170,9 @@ impl App {
         text::render(line, &self.people, style)
     }
 
-    /// Origins that a stamp mentions and whose names were never told; tell them with `Named` before the stamp.
-    pub fn strangers(&self, stamp: &Stamp) -> Vec<multicast::MemberId> {
-        self.people.strangers(&stamp.clock)
+    /// Origins that a clock mentions and whose names were never told; to be told with `Named` before the clock.
+    pub fn strangers(&self, clock: &Clock) -> Vec<MemberId> {
+        self.people.strangers(clock)
     }
 
     /// Whether some message of this member is not confirmed by everyone who counts.
@@ -317,7 +320,7 @@ pub struct Outputs {
 
 impl Outputs {
     fn tell(&mut self, body: Body) {
-        self.list.push(Output::Tell(Line { at: self.at, body }));
+        self.list.push(Output::Tell(Box::new(Line { at: self.at, body })));
     }
 }
 

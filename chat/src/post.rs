@@ -62,6 +62,7 @@ struct Wire<'a> {
 
 impl Post {
     /// A plain text.
+    #[cfg(test)]
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             kind: Kind::Text,

@@ -67,7 +67,7 @@ impl People {
         let was_present = known.present;
         self.count_out(member.id);
         if let Some(known) = self.known.get_mut(&member.id) {
-            known.name.clone_from(&member.name);
+            known.name = member.name.to_string();
         }
         if was_present {
             self.count_in(member.id);
@@ -91,16 +91,6 @@ impl People {
     /// This member.
     pub fn me(&self) -> MemberId {
         self.me
-    }
-
-    /// Whether someone is here.
-    pub fn is_present(&self, member: MemberId) -> bool {
-        self.known.get(&member).is_some_and(|known| known.present)
-    }
-
-    /// How many are here, this member included.
-    pub fn present_count(&self) -> usize {
-        self.present_names.values().sum()
     }
 
     /// Those in a clock whose names are not known yet.
@@ -231,7 +221,7 @@ impl People {
             self.forget_one();
         }
         self.known.entry(member.id).or_insert_with(|| Known {
-            name: member.name.clone(),
+            name: member.name.to_string(),
             joined: None,
             present: false,
         })
@@ -275,7 +265,7 @@ mod tests {
         assert_eq!(people.shown(bob.id), "bob#00000002");
         people.departed(&other_bob);
         assert_eq!(people.shown(bob.id), "bob");
-        assert_eq!(people.present_count(), 1);
+        assert_eq!(people.present_names.len(), 1);
     }
 
     #[test]
@@ -314,6 +304,6 @@ mod tests {
             people.departed(&guest);
         }
         assert_eq!(people.known.len(), PEOPLE_MAX);
-        assert!(people.is_present(people.me()));
+        assert!(people.known[&people.me].present);
     }
 }

@@ -87,7 +87,7 @@ impl Context<'_> {
         roster.sort_by_key(|state| (state.joined_at, state.member.id));
         let members = roster.into_iter().map(|state| MemberLine {
             id: self.people.id(state.member.id),
-            nick: state.member.name,
+            nick: state.member.name.to_string(),
             own: state.member.id == self.people.me(),
             addr: state.addr.map(|addr| addr.to_string()),
             joined: state.joined_at,

@@ -57,6 +57,7 @@ fn state(member: Member, has_of_mine: u64) -> MemberState {
     MemberState {
         member,
         addr: None,
+        linked: true,
         silent: false,
         lagging: false,
         has_of_mine,

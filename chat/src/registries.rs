@@ -1,0 +1,301 @@
+//! Registries: registering with all of them, telling the node who is there, and serving one where nobody does.
+//!
+//! Where no registry was named, whichever instance binds the default address serves it. The bind itself decides, so
+//! two can never do it at a time; when its host ends, the others try again, each after another short while.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use futures::StreamExt;
+use multicast::{Contact, Node, NodeId};
+use nodeset::client::{Client, Contacts, RegistryStatus, Standing, StartError};
+use nodeset::server::{Options, Server};
+use nodeset::{PeerId, Registration};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::exit::Exit;
+use crate::settings;
+
+/// How long a start waits for a registry or a peer that is being started at the same time.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a start looks whether a peer has answered.
+const PEER_POLL: Duration = Duration::from_millis(50);
+/// How long to wait for the first list of a registry that answers: usually a round trip.
+const FIRST_LIST: Duration = Duration::from_secs(1);
+/// Before taking over a registry: long enough for one that is being restarted to have its address back, and apart
+/// for every instance.
+const TAKEOVER_MIN: Duration = Duration::from_millis(400);
+/// How far apart instances try.
+const TAKEOVER_SPREAD: Duration = Duration::from_millis(800);
+
+/// Registrations, for as long as this lives.
+#[derive(Debug)]
+pub struct Registries {
+    status: watch::Receiver<Vec<RegistryStatus>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// How to take part.
+pub struct Plan<'a> {
+    /// Which registries.
+    pub registries: &'a settings::Registries,
+    /// Whether this instance may serve one.
+    pub may_serve: bool,
+    /// Where notices for people go.
+    pub notices: mpsc::Sender<String>,
+    pub nick: &'a str,
+    pub room: &'a str,
+}
+
+/// Registers, and returns when a registry or a peer was reached.
+///
+/// # Errors
+/// What cannot be reached, and what to do. After this has returned, the absence of registries disturbs nobody.
+pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
+    let names = match plan.registries {
+        settings::Registries::Named(names) => names.clone(),
+        settings::Registries::Default(name) => vec![name.clone()],
+        settings::Registries::None => Vec::new(),
+    };
+    let mut host = match plan.registries {
+        settings::Registries::Default(name) if plan.may_serve => Some(Host::new(name, node.id())),
+        _ => None,
+    };
+    if let Some(host) = &mut host
+        && let Some(notice) = host.try_to_serve()
+    {
+        let _ = plan.notices.send(notice).await;
+    }
+    let registration = Registration::new(PeerId::from_bytes(node.id().0), plan.nick, node.addr());
+    let mut client = match Client::start(&names, registration.with_rooms([plan.room])) {
+        Ok((client, contacts)) => {
+            node.contacts(introductions(contacts, plan.room.to_owned()));
+            Some(client)
+        }
+        Err(StartError::NoRegistry) => None,
+        Err(refusal) => return Err(Exit::Usage(advice(&refusal))),
+    };
+    let missing = reach(&mut client, node).await?;
+    for text in missing {
+        let _ = plan.notices.send(text).await;
+    }
+    let first = client.as_ref().map(Client::status).unwrap_or_default();
+    let (tell_status, status) = watch::channel(first);
+    let (stop, stopped) = oneshot::channel();
+    let task = client.map(|client| {
+        let keeper = Keeper {
+            client,
+            host,
+            status: tell_status,
+            notices: plan.notices,
+        };
+        tokio::spawn(keeper.run(stopped))
+    });
+    Ok(Registries {
+        status,
+        stop: Some(stop),
+        task,
+    })
+}
+
+impl Registries {
+    /// How each registry stands.
+    pub fn status(&self) -> Vec<RegistryStatus> {
+        self.status.borrow().clone()
+    }
+
+    /// Begins to give the leases back.
+    pub fn stop(&mut self) {
+        self.stop.take();
+    }
+
+    /// Waits until the leases were given back, for at most as long as the client waits for that.
+    pub async fn stopped(mut self) {
+        self.stop();
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+/// How a registry stands, in a few words.
+pub fn words(standing: &Standing) -> String {
+    match standing {
+        Standing::Connecting => "connecting".to_owned(),
+        Standing::Registered => "registered".to_owned(),
+        Standing::Refused(why) => format!("refused: {why}"),
+        Standing::Unreachable(why) => format!("unreachable: {why}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Waits for a registry or a peer; returns what to say about those that do not answer.
+async fn reach(client: &mut Option<Client>, node: &Node) -> Result<Vec<String>, Exit> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let status = client.as_ref().map(Client::status).unwrap_or_default();
+        let registered = status.iter().any(|one| one.standing == Standing::Registered);
+        if registered && let Some(client) = client {
+            let _ = timeout(FIRST_LIST, client.settled()).await;
+        }
+        if registered || node.links().iter().any(|link| link.up) {
+            return Ok(complaints(&status));
+        }
+        if Instant::now() >= deadline {
+            return Err(nobody(&status, node));
+        }
+        sleep(PEER_POLL).await;
+    }
+}
+
+fn complaints(status: &[RegistryStatus]) -> Vec<String> {
+    let bad = status.iter().filter(|one| {
+        let standing = &one.standing;
+        matches!(standing, Standing::Refused(_) | Standing::Unreachable(_))
+    });
+    bad.map(|one| {
+        format!(
+            "registry {}: {}; going on without it",
+            one.registry,
+            words(&one.standing)
+        )
+    })
+    .collect()
+}
+
+fn nobody(status: &[RegistryStatus], node: &Node) -> Exit {
+    let registries = status
+        .iter()
+        .map(|one| format!("{} ({})", one.registry, words(&one.standing)));
+    let links = node.links();
+    let peers = links.iter().map(|link| {
+        let trouble = link.trouble.as_deref().unwrap_or("no answer");
+        format!("{}: {trouble}", link.addr)
+    });
+    let list = registries.chain(peers).collect::<Vec<_>>().join("; ");
+    let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_));
+    if !status.is_empty() && status.iter().all(refused) {
+        return Exit::Refused(format!("every registry refuses: {list}"));
+    }
+    Exit::Alone(format!(
+        "no registry and no peer can be reached: {list}. Start a registry with `nodesetd`, name another with \
+         --registry HOST:PORT, or name a running chat with --peer HOST:PORT"
+    ))
+}
+
+fn advice(refusal: &StartError) -> String {
+    format!("{refusal}. Others must be able to dial the registered address: see --listen and --advertise")
+}
+
+/// What nodeset says of peers, for multicast: those in this room, each with the address that it prefers.
+fn introductions(contacts: Contacts, room: String) -> impl futures::Stream<Item = Contact> + Send {
+    contacts.map(move |contact| match contact {
+        nodeset::client::Contact::Live { id, addrs, rooms, .. } => {
+            let node = NodeId(id.to_bytes());
+            match addrs.first() {
+                Some(addr) if rooms.contains(&room) => Contact::Live { node, addr: *addr },
+                _ => Contact::Gone { node },
+            }
+        }
+        nodeset::client::Contact::Gone { id } => Contact::Gone {
+            node: NodeId(id.to_bytes()),
+        },
+        nodeset::client::Contact::Unknown => Contact::Unknown,
+    })
+}
+
+/// The registry that nobody named and somebody must serve.
+struct Host {
+    addr: String,
+    seed: [u8; 16],
+    attempts: u8,
+    serving: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Host {
+    fn new(addr: &str, node: NodeId) -> Self {
+        Self {
+            addr: addr.to_owned(),
+            seed: node.0,
+            attempts: 0,
+            serving: None,
+        }
+    }
+
+    /// Serves the registry if nobody else does; says so then.
+    fn try_to_serve(&mut self) -> Option<String> {
+        self.attempts = self.attempts.wrapping_add(1);
+        let addr = &self.addr;
+        let listener = match TcpListener::bind(addr) {
+            Ok(listener) => listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return None,
+            Err(error) => {
+                tracing::warn!("cannot serve a registry on {addr}: {error}");
+                return None;
+            }
+        };
+        let server = Server::new(Options::default()).ok()?;
+        // It ends with the process: whoever takes over begins anew, within one lease.
+        self.serving = Some(tokio::spawn(server.run(vec![listener], std::future::pending())));
+        Some(format!("no registry answers on {addr}: this chat serves one there"))
+    }
+
+    /// When to try next, unless it is served here: different for every instance and attempt.
+    fn next_attempt(&self) -> Option<Instant> {
+        if self.serving.as_ref().is_some_and(|serving| !serving.is_finished()) {
+            return None;
+        }
+        let part = self.seed[usize::from(self.attempts) % self.seed.len()];
+        Some(Instant::now() + TAKEOVER_MIN + TAKEOVER_SPREAD * u32::from(part) / 256)
+    }
+}
+
+struct Keeper {
+    client: Client,
+    host: Option<Host>,
+    status: watch::Sender<Vec<RegistryStatus>>,
+    notices: mpsc::Sender<String>,
+}
+
+impl Keeper {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut attempt = None;
+        loop {
+            let status = self.client.status();
+            let unreachable = status
+                .iter()
+                .all(|one| matches!(one.standing, Standing::Unreachable(_)));
+            self.status.send_replace(status);
+            attempt = match (&self.host, unreachable) {
+                (Some(host), true) => attempt.or_else(|| host.next_attempt()),
+                _ => None,
+            };
+            tokio::select! {
+                _ = &mut stopped => break,
+                () = self.client.status_changed() => {}
+                () = at(attempt) => {
+                    attempt = None;
+                    if let Some(notice) = self.host.as_mut().and_then(Host::try_to_serve) {
+                        // A full screen of notices is no reason to lose the lease.
+                        let _ = self.notices.try_send(notice);
+                    }
+                }
+            }
+        }
+        let unconfirmed = self.client.leave().await;
+        if !unconfirmed.is_empty() {
+            tracing::info!("leases run out by themselves at {}", unconfirmed.join(", "));
+        }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

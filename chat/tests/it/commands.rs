@@ -1,0 +1,147 @@
+//! The other commands: `send`, `tail`, `who`, and those that only print.
+
+use crate::harness::{Chat, Place};
+
+#[test]
+fn send_ends_when_everyone_has_it() {
+    let place = Place::new();
+    let ana = place.chat("-n ana");
+    ana.joined();
+    let run = place.run("send hello there", "");
+    assert_eq!(
+        (run.exit.code, run.exit.stderr.as_str(), run.stdout.as_str()),
+        (Some(0), "", "")
+    );
+    let said = ana.wait_text("hello there");
+    assert_eq!(said["from"]["nick"], "ursula");
+    let run = place.run(
+        &format!("send --reply-to {} -", said["id"].as_str().unwrap()),
+        "two\nlines\n",
+    );
+    // Whoever said it has left: its messages cannot be named by a newcomer that never heard of it.
+    assert_eq!(run.exit.code, Some(2), "{}", run.exit.stderr);
+    let run = place.run("send -", "two\nlines\n");
+    assert_eq!(run.exit.code, Some(0), "{}", run.exit.stderr);
+    ana.wait_text("two\nlines");
+}
+
+#[test]
+fn send_with_nobody_there_says_so() {
+    let place = Place::new();
+    let run = place.run("send hello", "");
+    assert_eq!(run.exit.code, Some(3));
+    let _ana = place.chat("-n ana --room elsewhere");
+    _ana.joined();
+    let run = place.run("send hello", "");
+    assert_eq!(run.exit.code, Some(3));
+    assert!(run.exit.stderr.contains("nobody is in #lobby"), "{}", run.exit.stderr);
+}
+
+#[test]
+fn tail_prints_messages_and_ends_after_some() {
+    let place = Place::new();
+    let mut ana = place.chat("-n ana");
+    ana.joined();
+    let mut tail = Chat::start(place.command("tail --count 2"));
+    ana.wait_for("the listener", |line| {
+        line["type"] == "join" && line["from"]["nick"] == "ursula"
+    });
+    for text in ["one", "two", "three"] {
+        ana.say(text);
+    }
+    assert_eq!(tail.wait().code, Some(0));
+    let lines = tail.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].contains(" #lobby <ana> one  [") && lines[1].contains("<ana> two"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn who_lists_the_members_of_a_room() {
+    let place = Place::new();
+    let chats = [
+        place.chat("-n ana"),
+        place.chat("-n bob"),
+        place.chat("-n cyd --room other"),
+    ];
+    let ids = chats.each_ref().map(Chat::joined);
+    let run = place.run("who", "");
+    assert_eq!(run.exit.code, Some(0), "{}", run.exit.stderr);
+    let mut listed: Vec<_> = run
+        .stdout
+        .lines()
+        .filter_map(|line| Some(line.split_once('\t')?.0))
+        .collect();
+    listed.sort_unstable();
+    assert_eq!(listed, [&ids[0], &ids[1]]);
+}
+
+#[test]
+fn settings_come_from_flag_environment_file_and_default() {
+    let place = Place::new();
+    let directory = place.home().join(".config/nodeset");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = "room = \"fromfile\"\nlinger = \"9s\"\nstamp = \"dense\"\n";
+    std::fs::write(directory.join("chat.toml"), file).unwrap();
+    let mut command = place.command("config --stamp none");
+    command.env("CHAT_LINGER", "7s");
+    let mut config = Chat::start(command);
+    assert_eq!(config.wait().code, Some(0));
+    let lines = config.lines();
+    let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).unwrap().clone();
+    assert_eq!(row("stamp"), "stamp = \"none\"  (flag)");
+    assert_eq!(row("linger"), "linger = \"7s\"  (environment)");
+    assert!(
+        row("room").starts_with("room = \"fromfile\"  (file "),
+        "{}",
+        row("room")
+    );
+    assert_eq!(row("grace"), "grace = \"60s\"  (default)");
+    std::fs::write(directory.join("chat.toml"), "rom = \"x\"\n").unwrap();
+    let run = place.run("config", "");
+    assert_eq!(run.exit.code, Some(2));
+    assert!(run.exit.stderr.contains("unknown field `rom`"), "{}", run.exit.stderr);
+}
+
+#[test]
+fn usage_errors_have_code_two_and_no_control_characters() {
+    let place = Place::new();
+    let bad = [
+        "-n\u{1b}[31m",
+        "-na\nb",
+        "--stamp=\u{1b}",
+        "--linger=soon",
+        "--ui=tui",
+        "nonsense",
+        "--room=a\u{202e}",
+    ];
+    for argument in bad {
+        let mut command = place.command("");
+        command.arg(argument);
+        let mut chat = Chat::start(command);
+        let exit = chat.wait();
+        assert_eq!(exit.code, Some(2), "{argument:?}: {}", exit.stderr);
+        assert!(chat.lines().is_empty());
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!exit.stderr.contains(steers), "{:?}", exit.stderr);
+    }
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let place = Place::new();
+    for args in [
+        "completions bash",
+        "completions zsh",
+        "completions fish",
+        "man",
+        "--help",
+        "--version",
+    ] {
+        let run = place.run(args, "");
+        assert_eq!((run.exit.code, run.exit.stderr.as_str()), (Some(0), ""), "{args}");
+        assert!(run.stdout.contains("chat"), "{args}");
+    }
+}

@@ -1,0 +1,72 @@
+//! A registry in the test's own process, that can be killed and started again at the same address.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use nodeset::server::{Options, Server};
+use tokio::runtime::{Builder, Runtime};
+
+/// Short leases, so that tests of their end are quick.
+const LEASE: Duration = Duration::from_secs(2);
+/// How long the address may stay taken after a kill.
+const REBIND: Duration = Duration::from_secs(10);
+
+pub struct Registry {
+    pub addr: String,
+    runtime: Option<Runtime>,
+}
+
+impl Registry {
+    pub fn start() -> Self {
+        let mut registry = Self {
+            addr: "127.0.0.1:0".to_owned(),
+            runtime: None,
+        };
+        registry.restart();
+        registry
+    }
+
+    /// Ends without a word to anyone, as kill -9 would.
+    pub fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+
+    /// Starts, empty, at the same address.
+    pub fn restart(&mut self) {
+        let deadline = Instant::now() + REBIND;
+        let listener = loop {
+            match TcpListener::bind(&self.addr) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", self.addr),
+            }
+        };
+        self.addr = listener.local_addr().expect("bound").to_string();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let options = Options {
+            lease: LEASE,
+            ..Options::default()
+        };
+        let server = Server::new(options).expect("good options");
+        let _in_it = runtime.enter();
+        runtime.spawn(server.run(vec![listener], std::future::pending()));
+        drop(_in_it);
+        self.runtime = Some(runtime);
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An address that was free a moment ago.
+pub fn free_addr() -> String {
+    let addr: SocketAddr = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
+    addr.to_string()
+}

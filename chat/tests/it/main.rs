@@ -1,0 +1,18 @@
+//! The real binary, driven by pipes, signals and a terminal, and judged by its JSON lines alone.
+//!
+//! `CHAT_TEST_ROUNDS` sets how often the tests of simultaneous starts repeat (default 2), `CHAT_TEST_SEED` what is
+//! drawn at random; it is printed.
+
+#![allow(
+    unreachable_pub,
+    reason = "a test exports nothing: `pub` says that other modules use it"
+)]
+
+mod commands;
+mod conversation;
+mod ends;
+mod harness;
+mod input;
+mod registries;
+mod start;
+mod terminal;
