@@ -79,15 +79,11 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-<<<<<<< HEAD
-        Ok(Self { dir, kept, _lock: lock })
-=======
         Ok(Self {
             dir,
             found,
             _lock: lock,
         })
->>>>>>> 5ff5ecd044040296bbb2af97c516d452f9b72362
     }
 
     /// The leases found, and the way to write later ones.
@@ -108,11 +104,6 @@ impl StateDir {
         (kept, Saver { latest, task })
     }
 
-<<<<<<< HEAD
-    fn write(&self, kept: &[Kept]) {
-        if let Err(error) = self.replace(&encode(kept)) {
-            tracing::warn!("the state in {} could not be written: {error}", self.dir.display());
-=======
     fn read(&self, bytes: &[u8]) -> Vec<Kept> {
         decode(bytes).unwrap_or_else(|| {
             tracing::warn!(
@@ -131,7 +122,6 @@ impl StateDir {
                 let dir = self.dir.display();
                 tracing::warn!("the state in {dir} could not be written: {error}");
             }
->>>>>>> 5ff5ecd044040296bbb2af97c516d452f9b72362
         }
     }
 
@@ -177,7 +167,9 @@ fn encode(kept: &[Kept]) -> Vec<u8> {
              turn,
              age,
          }| {
-            let since = now.checked_sub(*age).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let since = now
+                .checked_sub(*age)
+                .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
             Saved {
                 peer: peer.clone(),
@@ -212,7 +204,8 @@ fn decode(bytes: &[u8]) -> Option<Vec<Kept>> {
             age: age.unwrap_or_default(),
         }
     };
-    rest.is_empty().then(|| saved.into_iter().map(keep).collect())
+    rest.is_empty()
+        .then(|| saved.into_iter().map(keep).collect())
 }
 
 /// FNV-1a: against a damaged disk, not against an adversary, who would own the directory.
@@ -246,7 +239,9 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_and_damage_is_noticed() {
         let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-        let peer = Registration::new(7.into(), "ana", addr).check().expect("well formed");
+        let peer = Registration::new(7.into(), "ana", addr)
+            .check()
+            .expect("well formed");
         let age = Duration::from_secs(90);
         let kept = vec![Kept {
             peer,
@@ -256,7 +251,10 @@ mod tests {
         }];
         let bytes = encode(&kept);
         let back = decode(&bytes).expect("whole");
-        assert_eq!((back.len(), &back[0].peer, back[0].turn), (1, &kept[0].peer, 5));
+        assert_eq!(
+            (back.len(), &back[0].peer, back[0].turn),
+            (1, &kept[0].peer, 5)
+        );
         assert!(back[0].age >= age);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
