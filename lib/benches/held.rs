@@ -109,6 +109,7 @@ fn relayed(origin: u128, seq: u64, lamport: u64, cause: (u128, u64)) -> Input {
         runs: vec![run],
         gone: Vec::new(),
         never: Vec::new(),
+        base: None,
     };
     Input::Frame {
         from: member(1),
