@@ -4,14 +4,16 @@
 //! two can never do it at a time; when its host ends, the others try again, each after another short while.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use multicast::{Contact, Node, NodeId};
 use nodeset::client::{Client, Contacts, RegistryStatus, Standing, StartError};
 use nodeset::server::{Options, Server};
 use nodeset::{PeerId, Registration};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -21,8 +23,10 @@ use crate::settings;
 
 /// How long a start waits for a registry or a peer that is being started at the same time.
 const START_PATIENCE: Duration = Duration::from_secs(3);
-/// How often a start looks whether a peer has answered.
-const PEER_POLL: Duration = Duration::from_millis(50);
+/// How often a start looks who has answered.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a peer may take to accept a connection.
+const KNOCK: Duration = Duration::from_secs(1);
 /// How long to wait for the first list of a registry that answers: usually a round trip.
 const FIRST_LIST: Duration = Duration::from_secs(1);
 /// Before taking over a registry: long enough for one that is being restarted to have its address back, and apart
@@ -47,6 +51,8 @@ pub struct Plan<'a> {
     pub may_serve: bool,
     /// Where notices for people go.
     pub notices: mpsc::Sender<String>,
+    /// Peers that were named, of which one is enough.
+    pub peers: &'a [SocketAddr],
     pub nick: &'a str,
     pub room: &'a str,
 }
@@ -79,7 +85,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         Err(StartError::NoRegistry) => None,
         Err(refusal) => return Err(Exit::Usage(advice(&refusal))),
     };
-    let missing = reach(&mut client, node).await?;
+    let missing = reach(&mut client, plan.peers).await?;
     for text in missing {
         let _ = plan.notices.send(text).await;
     }
@@ -133,22 +139,33 @@ pub fn words(standing: &Standing) -> String {
     }
 }
 
-/// Waits for a registry or a peer; returns what to say about those that do not answer.
-async fn reach(client: &mut Option<Client>, node: &Node) -> Result<Vec<String>, Exit> {
+/// Waits for a registry or a peer; returns what to say about registries that do not answer.
+async fn reach(client: &mut Option<Client>, peers: &[SocketAddr]) -> Result<Vec<String>, Exit> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
+        // A node dials only once it has joined something, which this start has not; so peers are tried from here.
+        let troubles = join_all(peers.iter().map(|peer| knock(*peer))).await;
         let status = client.as_ref().map(Client::status).unwrap_or_default();
         let registered = status.iter().any(|one| one.standing == Standing::Registered);
         if registered && let Some(client) = client {
             let _ = timeout(FIRST_LIST, client.settled()).await;
         }
-        if registered || node.links().iter().any(|link| link.up) {
+        if registered || troubles.iter().any(Option::is_none) {
             return Ok(complaints(&status));
         }
         if Instant::now() >= deadline {
-            return Err(nobody(&status, node));
+            return Err(nobody(&status, troubles.into_iter().flatten()));
         }
-        sleep(PEER_POLL).await;
+        sleep(POLL).await;
+    }
+}
+
+/// Why nobody listens at a peer's address, if nobody does.
+async fn knock(peer: SocketAddr) -> Option<String> {
+    match timeout(KNOCK, TcpStream::connect(peer)).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(format!("peer {peer}: {error}")),
+        Err(_) => Some(format!("peer {peer} does not answer")),
     }
 }
 
@@ -159,7 +176,7 @@ fn complaints(status: &[RegistryStatus]) -> Vec<String> {
     });
     bad.map(|one| {
         format!(
-            "registry {}: {}; going on without it",
+            "registry {} {}; going on without it",
             one.registry,
             words(&one.standing)
         )
@@ -167,14 +184,10 @@ fn complaints(status: &[RegistryStatus]) -> Vec<String> {
     .collect()
 }
 
-fn nobody(status: &[RegistryStatus], node: &Node) -> Exit {
-    let registries = status
-        .iter()
-        .map(|one| format!("{} ({})", one.registry, words(&one.standing)));
-    let links = node.links();
-    let peers = links.iter().map(|link| {
-        let trouble = link.trouble.as_deref().unwrap_or("no answer");
-        format!("{}: {trouble}", link.addr)
+fn nobody(status: &[RegistryStatus], peers: impl Iterator<Item = String>) -> Exit {
+    let registries = status.iter().map(|one| match &one.standing {
+        Standing::Refused(why) | Standing::Unreachable(why) => why.clone(),
+        other => format!("{}: {}", one.registry, words(other)),
     });
     let list = registries.chain(peers).collect::<Vec<_>>().join("; ");
     let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_));

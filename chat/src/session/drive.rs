@@ -25,6 +25,8 @@ use crate::settings::{Format, Settings};
 const PATIENT: Duration = Duration::from_millis(300);
 /// How often at most acknowledgements are looked at: under load one look covers many.
 const ROSTER_EVERY: Duration = Duration::from_millis(20);
+/// How often to look who is still there while they are waited for.
+const LEAVING_ROSTER_EVERY: Duration = Duration::from_millis(200);
 /// How long to read events before sending again what was refused because they were not read.
 const CATCH_UP: Duration = Duration::from_millis(10);
 /// How long the last events may take once everyone was told goodbye.
@@ -61,6 +63,8 @@ pub struct Session {
 struct Leaving {
     cause: Cause,
     done: Pending<Vec<Member>>,
+    /// Whoever is there confirms before that, or did not in time.
+    until: Instant,
     /// When to say what it waits for.
     explain_at: Option<Instant>,
 }
@@ -121,10 +125,22 @@ impl Session {
             let step = self.step().await;
             match step {
                 Step::Left(unconfirmed) => {
-                    let cause = self.leaving.take().map_or(Cause::Leave, |leaving| leaving.cause);
-                    return self.end(cause, unconfirmed).await;
+                    let (cause, until) = match self.leaving.take() {
+                        Some(leaving) => (leaving.cause, leaving.until),
+                        None => (Cause::Leave, Instant::now()),
+                    };
+                    // A goodbye that ends early has reached everyone who is there.
+                    let lacking = if Instant::now() < until { &[][..] } else { &unconfirmed };
+                    let lacking = lacking
+                        .iter()
+                        .filter(|member| !self.is_silent(member))
+                        .cloned()
+                        .collect();
+                    return self.end(cause, unconfirmed, lacking).await;
                 }
-                Step::Event(None) if self.leaving.is_none() => return self.end(Cause::Broken, Vec::new()).await,
+                Step::Event(None) if self.leaving.is_none() => {
+                    return self.end(Cause::Broken, Vec::new(), Vec::new()).await;
+                }
                 step => self.on_step(step).await,
             }
         }
@@ -279,6 +295,8 @@ impl Session {
         if !roster.is_empty() {
             self.show.take(Input::Roster(roster.clone()));
             self.roster = roster;
+            // Who falls silent now is not waited for.
+            self.roster_at = self.leaving.is_some().then(|| Instant::now() + LEAVING_ROSTER_EVERY);
         }
     }
 
@@ -306,17 +324,22 @@ impl Session {
             return;
         }
         self.registries.stop();
+        self.roster_at = Some(Instant::now());
         self.show.take(Input::Leaving);
         let sender = self.sender.clone();
         self.leaving = Some(Leaving {
             cause,
             done: Box::pin(async move { sender.leave_with(&reason, linger).await }),
+            until: Instant::now() + linger,
             explain_at: (cause == Cause::Leave).then(|| Instant::now() + PATIENT),
         });
     }
 
     /// Cuts the goodbye short.
-    fn hurry(&self) {
+    fn hurry(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.until = Instant::now();
+        }
         let sender = self.sender.clone();
         tokio::spawn(async move { sender.leave_with("", Duration::ZERO).await });
     }
@@ -328,12 +351,12 @@ impl Session {
         self.show.take(Input::StillLeaving);
     }
 
-    async fn end(mut self, cause: Cause, unconfirmed: Vec<Member>) -> Ended {
-        let silent = |member: &&Member| {
-            let known = self.roster.iter().find(|state| state.member.id == member.id);
-            known.is_some_and(|state| state.silent)
-        };
-        let lacking: Vec<Member> = unconfirmed.iter().filter(|member| !silent(member)).cloned().collect();
+    fn is_silent(&self, member: &Member) -> bool {
+        let known = self.roster.iter().find(|state| state.member.id == member.id);
+        known.is_some_and(|state| state.silent)
+    }
+
+    async fn end(mut self, cause: Cause, unconfirmed: Vec<Member>, lacking: Vec<Member>) -> Ended {
         let exit = match (&self.job, self.show.take_error()) {
             (Job::Send(_), Some(error)) => Exit::Usage(error),
             _ => verdict(cause, &lacking),

@@ -64,9 +64,13 @@ pub async fn join(
     node: &Node,
     show: &mut Show,
 ) -> Result<Started, (Cause, Exit)> {
+    let mut peers = Vec::new();
     for peer in &settings.peers {
         match lookup_host(peer.as_str()).await.map(|mut found| found.next()) {
-            Ok(Some(addr)) => node.meet(addr),
+            Ok(Some(addr)) => {
+                node.meet(addr);
+                peers.push(addr);
+            }
             _ => show.notice(format!("peer {} does not resolve", clean::line(peer))),
         }
     }
@@ -75,6 +79,7 @@ pub async fn join(
         registries: &settings.registries,
         may_serve: !matches!(job, Job::Send(_)),
         notices: tell,
+        peers: &peers,
         nick,
         room: &settings.room,
     };

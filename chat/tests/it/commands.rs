@@ -18,11 +18,14 @@ fn send_ends_when_everyone_has_it() {
         &format!("send --reply-to {} -", said["id"].as_str().unwrap()),
         "two\nlines\n",
     );
-    // Whoever said it has left: its messages cannot be named by a newcomer that never heard of it.
-    assert_eq!(run.exit.code, Some(2), "{}", run.exit.stderr);
-    let run = place.run("send -", "two\nlines\n");
     assert_eq!(run.exit.code, Some(0), "{}", run.exit.stderr);
-    ana.wait_text("two\nlines");
+    assert_eq!(ana.wait_text("two\nlines")["reply_to"], said["id"]);
+    let run = place.run("send --reply-to nobody:1 hello", "");
+    assert_eq!(run.exit.code, Some(2));
+    assert_eq!(
+        run.exit.stderr,
+        "chat: nobody here is called nobody; /who lists the names\n"
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A registry in the test's own process, that can be killed and started again at the same address.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nodeset::server::{Options, Server};
@@ -10,6 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 const LEASE: Duration = Duration::from_secs(2);
 /// How long the address may stay taken after a kill.
 const REBIND: Duration = Duration::from_secs(10);
+
+/// Ports for `free_addr`.
+const PORTS: Range<u16> = 20_000..30_000;
 
 pub struct Registry {
     pub addr: String,
@@ -63,10 +68,16 @@ impl Drop for Registry {
     }
 }
 
-/// An address that was free a moment ago.
+/// An address that is free, and that the system gives to nobody who asks for any port: below the range from which it
+/// chooses, and apart for the processes that run tests at the same time.
 pub fn free_addr() -> String {
-    let addr: SocketAddr = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port");
-    addr.to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(97);
+    loop {
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (own.wrapping_add(nth) % PORTS.len() as u32) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
