@@ -265,6 +265,11 @@ impl Judge {
         self.sent[who].len() as u32
     }
 
+    /// Whether the member has said goodbye.
+    pub(crate) fn has_left(&self, who: Who) -> bool {
+        self.minds[who].left
+    }
+
     /// S7: those who stayed have the same set, with everything that any of them sent. Who left is owed no more
     /// than that all have equally much of it.
     pub(crate) fn agreed(&self, stayed: &[Who]) -> Verdict {
