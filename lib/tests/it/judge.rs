@@ -6,63 +6,11 @@
 
 #[cfg(test)]
 mod tests;
-
-use std::fmt;
+mod words;
 
 use bytes::Bytes;
 
-/// A member: the number of its process start in this run. Nothing else is ever given that number.
-pub(crate) type Who = usize;
-
-/// A message's id as the judge writes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Dot {
-    pub(crate) origin: Who,
-    pub(crate) seq: u32,
-}
-
-impl fmt::Display for Dot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "m{}:{}", self.origin, self.seq)
-    }
-}
-
-/// What a message is for, as far as the judge cares.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sort {
-    App,
-    Join,
-    Leave,
-    Control,
-}
-
-/// A delivery, as its member tells it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard<'a> {
-    pub(crate) dot: Dot,
-    pub(crate) sort: Sort,
-    pub(crate) lamport: u64,
-    pub(crate) bytes: &'a Bytes,
-    /// The full vector clock that the stamp claims, one counter a member.
-    pub(crate) clock: &'a [u32],
-}
-
-/// A broken promise.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Violation {
-    /// The row of the table that is broken (`S4`, `P3`, …).
-    pub(crate) rule: &'static str,
-    pub(crate) who: Who,
-    pub(crate) what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} broken at m{}: {}", self.rule, self.who, self.what)
-    }
-}
-
-pub(crate) type Verdict = Result<(), Violation>;
+pub(crate) use words::{Dot, Heard, Sort, Verdict, Violation, Who};
 
 /// The judge of one run.
 pub(crate) struct Judge {
@@ -263,6 +211,11 @@ impl Judge {
     /// How many messages the member has sent.
     pub(crate) fn sent(&self, who: Who) -> u32 {
         self.sent[who].len() as u32
+    }
+
+    /// Whether the member has said goodbye.
+    pub(crate) fn has_left(&self, who: Who) -> bool {
+        self.minds[who].left
     }
 
     /// S7: those who stayed have the same set, with everything that any of them sent. Who left is owed no more

@@ -75,7 +75,7 @@ pub(crate) fn attempt(plan: &Plan) -> Result<Counts, Box<Failure>> {
 
 /// A fault or a repair that never happens tests nothing: each of these must have been counted.
 fn nothing_is_missing(total: &Counts) {
-    let may_be_absent = ["gone", "silent", "resumed", "lagging", "unlinked"];
+    let may_be_absent = ["gone", "silent", "resumed", "lagging", "unlinked", "reopened"];
     for (name, number) in total.rows() {
         assert!(
             number > 0 || may_be_absent.contains(&name),

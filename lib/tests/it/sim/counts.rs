@@ -32,7 +32,7 @@ counts! {
     sends, windows_full, replies, deliveries, held,
     pushes, pushed, clock_entries, restarts, pulls, pulled, gone, never,
     beats, views, asks, sponsors, greets,
-    silent, resumed, lagging, acks, spurious_ticks, settling_us,
+    silent, resumed, closed, reopened, lagging, acks, spurious_ticks, settling_us,
 }
 
 impl fmt::Display for Counts {

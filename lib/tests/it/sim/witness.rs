@@ -1,5 +1,7 @@
 //! Tells the judge, in the judge's words, what engines did. The only place that knows both.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use multicast::engine::{Config, Engine, Frame, Notice, Output, Standing};
 use multicast::{Clock, Dot, Kind, MemberId, Message, NodeId};
@@ -14,9 +16,13 @@ pub(crate) struct Witness {
     config: Config,
     /// Room for one translated clock.
     clock: Vec<u32>,
-    /// Members that left when they knew of nobody who was there. Nobody may have heard of it: whoever knows them goes on counting
-    /// them, until they are closed for their silence.
+    /// Members that left when they knew of nobody who was there: nobody may have heard all that they said.
     unheard: Vec<bool>,
+    /// The process of one of them lingers: it is counted until its grace is over, longer than a run, and until then
+    /// no other one can be closed without its agreement.
+    lingering: bool,
+    /// At what each member closed each origin last.
+    closed: Vec<BTreeMap<Who, u64>>,
     /// Room to count the held messages of each origin.
     held_of: Vec<usize>,
 }
@@ -32,6 +38,8 @@ impl Witness {
             config,
             clock: vec![0; members],
             unheard: vec![false; members],
+            lingering: false,
+            closed: vec![BTreeMap::new(); members],
             held_of: vec![0; members],
         }
     }
@@ -74,7 +82,7 @@ impl Witness {
                 let dot = self.dot(who, self.dot_of(who, *seq))?;
                 self.judge.believed("P4", who, by, dot)
             }
-            Output::Notice(notice) => notices(who, notice),
+            Output::Notice(notice) => self.notices(who, notice),
             Output::Broken(what) => no("S13", who, format!("stopped: {what}")),
             _ => Ok(()),
         }
@@ -153,17 +161,31 @@ impl Witness {
             let Some(other) = self.who(member) else {
                 return no("views", numbers[0], format!("sees {member:?}, who never was"));
             };
-            if numbers.contains(&other) != standing.counts() && !self.unheard[other] {
-                return no("views", numbers[0], format!("sees m{other} as {standing:?}"));
+            if !(self.lingering && self.unheard[other]) {
+                self.finally(&numbers, other, standing)?;
             }
-            if let Standing::Left(last) | Standing::Closed(last) = standing
-                && !self.unheard[other]
-                && self.judge.has(numbers[0], other) != last as u32
-            {
+        }
+        Ok(())
+    }
+
+    /// What the view says of a member at the end is the truth, and what everyone was told.
+    fn finally(&self, stayed: &[Who], of: Who, standing: Standing) -> Verdict {
+        if stayed.contains(&of) != standing.counts() {
+            return no("views", stayed[0], format!("sees m{of} as {standing:?}"));
+        }
+        let (Standing::Left(last) | Standing::Closed(last)) = standing else {
+            return Ok(());
+        };
+        for &who in stayed {
+            let has = self.judge.has(who, of);
+            if u64::from(has) != last {
+                return no("S9", who, format!("sees m{of} as {standing:?}, has {has} of it"));
+            }
+            if let Some(told) = self.closed[who].get(&of).filter(|told| **told != last) {
                 return no(
-                    "views",
-                    numbers[0],
-                    format!("sees m{other} as {standing:?}, and has other messages of it"),
+                    "S9",
+                    who,
+                    format!("was told that m{of} is closed at {told}, it is {standing:?}"),
                 );
             }
         }
@@ -180,7 +202,7 @@ impl Witness {
     }
 
     /// Everyone who is there has the leave of a member that says it has finished leaving.
-    pub(crate) fn farewell(&mut self, who: Who, engine: &Engine, there: &[Asked<'_>]) -> Verdict {
+    pub(crate) fn farewell(&mut self, who: Who, engine: &Engine, exits: bool, there: &[Asked<'_>]) -> Verdict {
         let seq = self.judge.sent(who);
         // Whoever is silent, or refuses connections, as far as the leaver can tell, is not waited for.
         let members = engine.members().into_iter();
@@ -190,11 +212,49 @@ impl Witness {
             .collect();
         let is_there = |other: &Who| there.iter().any(|asked| asked.0 == *other && asked.1.is_member());
         self.unheard[who] = !counted.iter().any(is_there);
+        self.lingering |= self.unheard[who] && !exits;
         for other in counted.into_iter().filter(is_there) {
             self.judge
                 .believed("leave", who, other, judge::Dot { origin: who, seq })?;
         }
         Ok(())
+    }
+
+    /// Nothing is lost, nobody dies and nobody lies in these runs: only who left may be closed, at its last word,
+    /// and nobody may say that messages are lost or that a peer is odd.
+    fn notices(&mut self, who: Who, notice: &Notice) -> Verdict {
+        match notice {
+            Notice::Silent(_) | Notice::Resumed(_) | Notice::Lagging { .. } | Notice::Held { .. } => Ok(()),
+            Notice::Closed { origin, last_seq, .. } => {
+                let origin = self.known(who, *origin)?;
+                let said = u64::from(self.judge.sent(origin));
+                // Nobody may have all that one said who left unheard; but who lives is not closed.
+                if self.judge.has_left(origin) && (*last_seq == said || self.unheard[origin]) {
+                    self.closed[who].insert(origin, *last_seq);
+                    return Ok(());
+                }
+                no(
+                    "S9",
+                    who,
+                    format!("closes m{origin} at {last_seq}, which has said {said}"),
+                )
+            }
+            Notice::Reopened(origin) => {
+                let origin = self.known(who, *origin)?;
+                // A late frame of one who was closed looks like a sign of life.
+                match self.judge.has_left(origin) {
+                    true => Ok(()),
+                    false => no(
+                        "S9",
+                        who,
+                        format!("reopens m{origin}, which nobody had a reason to close"),
+                    ),
+                }
+            }
+            Notice::Gap(_) | Notice::Odd { .. } => {
+                no("notice", who, format!("{notice:?}, and there is no reason for it"))
+            }
+        }
     }
 
     fn delivers(&mut self, who: Who, engine: &Engine, message: &Message) -> Verdict {
@@ -250,17 +310,6 @@ impl Witness {
     fn known(&self, at: Who, id: MemberId) -> Result<Who, Violation> {
         self.who(id)
             .ok_or_else(|| violation("S1", at, format!("speaks of {id:?}, who never was")))
-    }
-}
-
-/// Nothing is lost, nobody dies and nobody lies in these runs, so nobody may say so.
-fn notices(who: Who, notice: &Notice) -> Verdict {
-    match notice {
-        Notice::Silent(_) | Notice::Resumed(_) | Notice::Lagging { .. } | Notice::Held { .. } => Ok(()),
-        Notice::Closed { .. } => Ok(()),
-        Notice::Reopened(_) | Notice::Gap(_) | Notice::Odd { .. } => {
-            no("notice", who, format!("{notice:?}, and there is no reason for it"))
-        }
     }
 }
 

@@ -199,6 +199,8 @@ impl World<'_> {
             Output::Notice(Notice::Silent(_)) => counts.silent += 1,
             Output::Notice(Notice::Resumed(_)) => counts.resumed += 1,
             Output::Notice(Notice::Lagging { .. }) => counts.lagging += 1,
+            Output::Notice(Notice::Closed { .. }) => counts.closed += 1,
+            Output::Notice(Notice::Reopened(_)) => counts.reopened += 1,
             _ => {}
         }
     }

@@ -114,12 +114,13 @@ impl World<'_> {
     /// A member has finished leaving.
     pub(super) fn left(&mut self, who: Who) -> Verdict {
         let there = super::asked(&self.nodes);
-        self.witness.farewell(who, &self.nodes[who].engine, &there)?;
+        let exits = self.exiting.contains(&who);
+        self.witness.farewell(who, &self.nodes[who].engine, exits, &there)?;
         let node = &mut self.nodes[who];
         node.phase = Phase::Left;
         node.wake = Micros::MAX;
         self.counts.leaves += 1;
-        if !self.exiting.contains(&who) {
+        if !exits {
             return Ok(());
         }
         self.counts.exits += 1;
