@@ -265,7 +265,10 @@ impl Session {
     fn send(&mut self, payload: Bytes, reference: Option<Ref>, pause: Duration) {
         let sender = self.sender.clone();
         self.sending = Some(Box::pin(async move {
-            sleep(pause).await;
+            // Even a pause of nothing would last until the next tick of the clock.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             (sender.send(payload.clone()).await, payload, reference)
         }));
     }
