@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Frame;
-use crate::id::MemberId;
+use crate::id::{MemberId, NodeId};
 use rpc::Call;
 
 /// Longest frame in bytes: 16 batches of the usual size or one of the largest, and what a hostile peer can make us
@@ -25,10 +25,20 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// First and longest pause before an address is dialled again; the pause doubles, with jitter.
 pub(crate) const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// An address that fails for so long is dialled less often, but still, for a partition must heal by itself.
+pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(600);
+/// Longest pause before such an address is dialled again.
+pub(crate) const PROBE_PAUSE: Duration = Duration::from_secs(30);
 /// Calls of one link that may be on their way at once; each group has at most a few, and control frames wait.
 pub(crate) const CALLS_IN_FLIGHT: usize = 64;
 /// Calls waiting for a link. When it is full, control frames are dropped: the protocol repeats them.
 pub(crate) const LINK_QUEUE: usize = 256;
+/// A node that was linked for so long and that the other side does not dial is behind something: it polls.
+pub(crate) const POLL_AFTER: Duration = Duration::from_secs(1);
+/// How long a poll waits for something to say: well below the stall timeout.
+pub(crate) const POLL_TIME: Duration = Duration::from_secs(2);
+/// Most calls in one answer to a poll, and bytes of pushes in it: the answer must fit a frame.
+pub(crate) const POLLED: (usize, usize) = (32, MAX_FRAME / 2);
 /// Requests of one inbound connection that may wait for their groups at once.
 pub(crate) const REQUESTS_IN_FLIGHT: usize = 32;
 /// Frames, and news of links, that wait for a group's task; then connections wait.
@@ -53,6 +63,8 @@ pub(crate) enum Knock {
     LinkDown { member: MemberId },
     /// The member's address refuses connections, or another process has it now.
     Refused { member: MemberId },
+    /// Whether a registry vouches for a node.
+    Lease { node: NodeId, live: bool },
 }
 
 /// The way into a group's task, for the net.

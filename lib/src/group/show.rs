@@ -70,12 +70,13 @@ pub(super) fn notice(notice: Notice, member: impl Fn(MemberId) -> Member) -> Opt
     })
 }
 
-/// Whom to dial: everyone who counts, or once did and may still be there.
+/// Whom to dial: everyone who counts, and everyone who was closed without a goodbye, for a partition must heal by
+/// itself.
 pub(super) fn wanted(engine: &Engine) -> Wanted {
     let me = engine.me();
     let members = engine.members().into_iter().filter(|view| view.record.member != me);
     members
-        .filter(|view| view.record.standing.counts())
+        .filter(|view| view.record.standing.counts() || !view.record.goodbye)
         .filter_map(|view| {
             let intro = view.record.intro?;
             Some(Want {

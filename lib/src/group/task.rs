@@ -173,6 +173,7 @@ impl Task {
                 self.state.members_changed = true;
                 self.handle(Input::LinkDown { peer: member }, None);
             }
+            Knock::Lease { node, live } => self.handle(Input::Lease { node, live }, None),
             Knock::Refused { member } => {
                 self.state.members_changed = true;
                 self.handle(Input::Refused { peer: member }, None);

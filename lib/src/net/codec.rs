@@ -33,6 +33,7 @@ const HELLO: u8 = 0;
 const GROUPS: u8 = 1;
 const PUSH: u8 = 2;
 const FRAME: u8 = 3;
+const POLL: u8 = 4;
 
 /// The calling side: writes calls, reads replies.
 #[derive(Debug, Default)]
@@ -59,6 +60,10 @@ impl Encoder<ClientMessage<Call>> for Caller {
                         out.put_u8(PUSH);
                         put_path(out, path);
                         out.put_slice(&run);
+                        Ok(())
+                    }
+                    Call::Poll => {
+                        out.put_u8(POLL);
                         Ok(())
                     }
                     Call::Frame { path, frame } => {
@@ -144,6 +149,7 @@ fn request(mut body: Bytes) -> io::Result<Request> {
                 frame: Box::new(Frame::Push(run)),
             })
         }
+        POLL if body.is_empty() => Ok(Request::Poll),
         FRAME => {
             let path = take_path(&mut body)?;
             Ok(Request::Frame {

@@ -19,7 +19,8 @@ use crate::net::codec::Caller;
 use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
 use crate::net::serve::Doors;
 use crate::net::{
-    CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, RECONNECT_PAUSE, STALL_TIMEOUT,
+    CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
+    RECONNECT_PAUSE, STALL_TIMEOUT,
 };
 
 /// Pause before an address is tried again whose node shares no group with this one.
@@ -28,11 +29,12 @@ const STRANGER_PAUSE: Duration = Duration::from_secs(5);
 /// What a dialler tells the node about its address.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// Connected to this node. The answer says whether the link is to be used; the sender of calls goes to groups.
+    /// Connected to this node. The answer says whether the link is to be used, and then whether that node
+    /// has a connection to this one; the sender of calls goes to groups.
     Up {
         hello: Hello,
         link: mpsc::Sender<Call>,
-        use_it: oneshot::Sender<bool>,
+        use_it: oneshot::Sender<Option<watch::Receiver<bool>>>,
     },
     /// What the other side's groups are now.
     Groups { hello: Hello },
@@ -62,6 +64,7 @@ type Answered = (Path, Result<Reply, String>);
 pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
     let (shortest, longest) = RECONNECT_PAUSE;
     let mut pause = shortest;
+    let mut good_at = tokio::time::Instant::now();
     loop {
         if phone.hello.wait_for(|hello| !hello.groups.is_empty()).await.is_err() {
             return;
@@ -78,11 +81,13 @@ pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
         };
         let wait = match &news {
             News::Failed { .. } => {
-                pause = (pause * 2).min(longest);
+                let rarely = good_at.elapsed() > PROBE_AFTER;
+                pause = (pause * 2).min(if rarely { PROBE_PAUSE } else { longest });
                 pause
             }
             News::Strangers { .. } => STRANGER_PAUSE,
             _ => {
+                good_at = tokio::time::Instant::now();
                 pause = shortest;
                 pause
             }
@@ -147,10 +152,10 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
         .send((addr, news))
         .await
         .map_err(|_| stalled("the node is shutting down"))?;
-    if !used.await.unwrap_or(false) {
+    let Ok(Some(visited)) = used.await else {
         return Ok(News::Strangers { hello });
-    }
-    let why = carry(addr, phone, client, dispatch, calls).await;
+    };
+    let why = carry(addr, phone, client, dispatch, (calls, visited)).await;
     tracing::debug!(%addr, why, "link closed");
     Ok(News::Down)
 }
@@ -161,9 +166,11 @@ async fn carry(
     phone: &mut Phone,
     client: client::Channel<Call, Reply>,
     mut dispatch: Dispatch,
-    mut calls: mpsc::Receiver<Call>,
+    (mut calls, mut visited): (mpsc::Receiver<Call>, watch::Receiver<bool>),
 ) -> &'static str {
     let mut under_way = FuturesUnordered::new();
+    // A node that is not dialled back within a while asks for what the other has to say.
+    let (mut polling, poll_from) = (false, tokio::time::Instant::now() + POLL_AFTER);
     let mut answered: Option<Answered> = None;
     loop {
         if let Some((path, reply)) = answered.take() {
@@ -174,6 +181,17 @@ async fn carry(
                         return "the node is shutting down";
                     }
                 }
+                Ok(Reply::Said(said)) => {
+                    polling = false;
+                    for (path, frame) in said {
+                        let back = Path {
+                            from: path.to,
+                            to: path.from,
+                            ..path
+                        };
+                        hand_in(phone, back, vec![frame]).await;
+                    }
+                }
                 Ok(Reply::Refused(refusal)) => tracing::debug!(%addr, ?refusal, "a call was refused"),
                 Err(error) => {
                     tracing::debug!(%addr, error, "a call failed");
@@ -181,6 +199,7 @@ async fn carry(
                 }
             }
         }
+        let lonely = !polling && !*visited.borrow_and_update();
         let (path, call) = tokio::select! {
             call = calls.recv(), if under_way.len() < CALLS_IN_FLIGHT => match call {
                 Some(call) => (path_of(&call), call),
@@ -196,6 +215,16 @@ async fn carry(
                 }
                 let groups = phone.hello.borrow_and_update().groups.clone();
                 (NOWHERE, Call::Groups(groups))
+            }
+            () = tokio::time::sleep_until(poll_from), if lonely => {
+                polling = true;
+                (NOWHERE, Call::Poll)
+            }
+            changed = visited.changed() => {
+                if changed.is_err() {
+                    return "the node is shutting down";
+                }
+                continue;
             }
             _ = &mut dispatch.0 => return "the connection was closed",
         };
@@ -251,7 +280,7 @@ const NOWHERE: Path = Path {
 fn path_of(call: &Call) -> Path {
     match call {
         Call::Push { path, .. } | Call::Frame { path, .. } => *path,
-        Call::Hello(_) | Call::Groups(_) => NOWHERE,
+        Call::Hello(_) | Call::Groups(_) | Call::Poll => NOWHERE,
     }
 }
 

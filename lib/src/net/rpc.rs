@@ -42,6 +42,8 @@ pub(crate) enum Call {
         path: Path,
         frame: Box<Frame>,
     },
+    /// "If you cannot dial me, answer with what you have to say."
+    Poll,
 }
 
 /// The same request as it arrives, parsed.
@@ -50,10 +52,11 @@ pub(crate) enum Request {
     Hello(Hello),
     Groups(Vec<Presence>),
     Frame { path: Path, frame: Box<Frame> },
+    Poll,
 }
 
 /// From whom to whom a frame goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Path {
     pub(crate) group: GroupId,
     pub(crate) from: MemberId,
@@ -67,6 +70,8 @@ pub(crate) enum Reply {
     Hello(Hello),
     /// What the called member says back at once.
     Frames(Vec<Frame>),
+    /// What the callee has to say to members that it cannot dial.
+    Said(Vec<(Path, Frame)>),
     /// The request was not carried out.
     Refused(Refusal),
 }

@@ -13,13 +13,18 @@ use tarpc::{ClientMessage, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Framed;
 
+use crate::engine::Frame;
 use crate::id::GroupId;
 use crate::net::codec::Callee;
-use crate::net::rpc::{Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal, Reply, Request};
-use crate::net::{Door, HANDSHAKE_TIMEOUT, Knock, MAX_CONNECTIONS, MAX_HANDSHAKES, REQUESTS_IN_FLIGHT, STALL_TIMEOUT};
+use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal, Reply, Request};
+use crate::net::{
+    Door, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, MAX_CONNECTIONS, MAX_HANDSHAKES, POLL_TIME, POLLED, REQUESTS_IN_FLIGHT,
+    STALL_TIMEOUT,
+};
+use crate::run::Run;
 
 /// Doors of all groups of this node, as connections see them.
 pub(crate) type Doors = Arc<BTreeMap<GroupId, Door>>;
@@ -32,6 +37,13 @@ pub(crate) enum Visit {
         hello: Hello,
         admitted: oneshot::Sender<oneshot::Receiver<()>>,
     },
+    /// It wants to be told over its own connection what this node has to say.
+    Polls {
+        node: crate::id::NodeId,
+        link: mpsc::Sender<Call>,
+    },
+    /// Its connection ended.
+    Bye { node: crate::id::NodeId },
     /// Its groups changed.
     Groups {
         node: crate::id::NodeId,
@@ -85,43 +97,156 @@ async fn connection(socket: TcpStream, desk: Desk, stranger: OwnedSemaphorePermi
     let peer = socket.peer_addr()?;
     let mut channel = BaseChannel::with_defaults(Framed::new(socket, Callee::default()));
     let greeting = timeout(HANDSHAKE_TIMEOUT, greet(&mut channel, &desk, peer)).await;
-    let Some((mut theirs, mut replaced)) = greeting.map_err(|_| odd("said nothing"))?? else {
+    let Some((theirs, replaced)) = greeting.map_err(|_| odd("said nothing"))?? else {
         return Ok(());
     };
     drop(stranger);
-    let mut waiting: FuturesUnordered<Waiting> = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            Some((id, reply)) = waiting.next() => answer(&mut channel, id, reply).await?,
-            request = channel.next(), if waiting.len() < REQUESTS_IN_FLIGHT => {
-                let Some(request) = request else { return Ok(()) };
-                let TrackedRequest { request, .. } = request.map_err(io::Error::other)?;
-                match request.message {
-                    Request::Frame { path, frame } => match admit(&theirs, &desk, path) {
-                        Ok(door) => {
-                            let (answer, answered) = oneshot::channel();
-                            let knock = Knock::Frame { from: path.from, frame: *frame, answer: Some(answer) };
-                            let sent = door.knock.send(knock).await;
-                            let id = request.id;
-                            waiting.push(Box::pin(async move {
-                                let reply = if sent.is_err() { None } else { answered.await.ok() };
-                                (id, reply.map_or(Reply::Refused(Refusal::NotHere), Reply::Frames))
-                            }));
-                        }
-                        Err(refusal) => answer(&mut channel, request.id, Reply::Refused(refusal)).await?,
-                    },
-                    Request::Groups(groups) if groups.len() <= MAX_GROUPS => {
-                        theirs.groups = groups.clone();
-                        let visit = Visit::Groups { node: theirs.node, groups };
-                        desk.visits.send(visit).await.map_err(|_| odd("the node is shutting down"))?;
-                        let mine = Hello::clone(&desk.hello.borrow());
-                        answer(&mut channel, request.id, Reply::Hello(mine)).await?;
-                    }
-                    Request::Groups(_) | Request::Hello(_) => return Err(odd("greets twice, or with too much")),
+    let (node, visits) = (theirs.node, desk.visits.clone());
+    let ended = Visitor {
+        channel,
+        desk,
+        theirs,
+        poll: None,
+        reverse: None,
+    }
+    .serve(replaced)
+    .await;
+    // A node that is shutting down needs no news.
+    let _ = visits.send(Visit::Bye { node }).await;
+    ended
+}
+
+/// A connection that said who it is.
+struct Visitor {
+    channel: Channel,
+    desk: Desk,
+    theirs: Hello,
+    /// The poll that waits for something to say, and until when.
+    poll: Option<(u64, Instant)>,
+    /// What this node has to say to one that it cannot dial.
+    reverse: Option<mpsc::Receiver<Call>>,
+}
+
+impl Visitor {
+    async fn serve(mut self, mut replaced: oneshot::Receiver<()>) -> io::Result<()> {
+        let mut waiting: FuturesUnordered<Waiting> = FuturesUnordered::new();
+        loop {
+            let polled = self.poll;
+            tokio::select! {
+                Some((id, reply)) = waiting.next() => answer(&mut self.channel, id, reply).await?,
+                request = self.channel.next(), if waiting.len() < REQUESTS_IN_FLIGHT => {
+                    let Some(request) = request else { return Ok(()) };
+                    let TrackedRequest { request, .. } = request.map_err(io::Error::other)?;
+                    waiting.extend(self.on_request(request.id, request.message).await?);
+                }
+                call = next_call(&mut self.reverse), if polled.is_some() => self.say(call).await?,
+                () = sleep_until(polled.map_or_else(Instant::now, |poll| poll.1)), if polled.is_some() => {
+                    self.answer_poll(Vec::new()).await?;
+                }
+                _ = &mut replaced => return Ok(()),
+            }
+        }
+    }
+
+    /// Answers at once, or says what to wait for.
+    async fn on_request(&mut self, id: u64, request: Request) -> io::Result<Option<Waiting>> {
+        match request {
+            Request::Frame { path, frame } => match admit(&self.theirs, &self.desk, path) {
+                Ok(door) => {
+                    let (answer, answered) = oneshot::channel();
+                    let knock = Knock::Frame {
+                        from: path.from,
+                        frame: *frame,
+                        answer: Some(answer),
+                    };
+                    let sent = door.knock.send(knock).await;
+                    return Ok(Some(Box::pin(async move {
+                        let reply = if sent.is_err() { None } else { answered.await.ok() };
+                        (id, reply.map_or(Reply::Refused(Refusal::NotHere), Reply::Frames))
+                    })));
+                }
+                Err(refusal) => answer(&mut self.channel, id, Reply::Refused(refusal)).await?,
+            },
+            Request::Groups(groups) if groups.len() <= MAX_GROUPS => {
+                self.theirs.groups = groups.clone();
+                self.tell(Visit::Groups {
+                    node: self.theirs.node,
+                    groups,
+                })
+                .await?;
+                let mine = Hello::clone(&self.desk.hello.borrow());
+                answer(&mut self.channel, id, Reply::Hello(mine)).await?;
+            }
+            Request::Poll => {
+                // A second poll takes the place of the first.
+                self.answer_poll(Vec::new()).await?;
+                self.poll = Some((id, Instant::now() + POLL_TIME));
+                if self.reverse.is_none() {
+                    let (link, calls) = mpsc::channel(LINK_QUEUE);
+                    self.reverse = Some(calls);
+                    self.tell(Visit::Polls {
+                        node: self.theirs.node,
+                        link,
+                    })
+                    .await?;
                 }
             }
-            _ = &mut replaced => return Ok(()),
+            Request::Groups(_) | Request::Hello(_) => return Err(odd("greets twice, or with too much")),
         }
+        Ok(None)
+    }
+
+    async fn tell(&self, visit: Visit) -> io::Result<()> {
+        self.desk
+            .visits
+            .send(visit)
+            .await
+            .map_err(|_| odd("the node is shutting down"))
+    }
+
+    /// Answers the poll with this call, and others that wait.
+    async fn say(&mut self, first: Call) -> io::Result<()> {
+        let (mut said, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(call) = next {
+            bytes += match &call {
+                Call::Push { run, .. } => run.len(),
+                _ => 0,
+            };
+            said.extend(frame_of(call));
+            let full = said.len() >= POLLED.0 || bytes >= POLLED.1;
+            next = self
+                .reverse
+                .as_mut()
+                .filter(|_| !full)
+                .and_then(|calls| calls.try_recv().ok());
+        }
+        self.answer_poll(said).await
+    }
+
+    async fn answer_poll(&mut self, said: Vec<(Path, Frame)>) -> io::Result<()> {
+        match self.poll.take() {
+            Some((id, _)) => answer(&mut self.channel, id, Reply::Said(said)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The next call for a node that polls; never, if it does not, or if nobody has a use for it any more.
+async fn next_call(calls: &mut Option<mpsc::Receiver<Call>>) -> Call {
+    if let Some(call) = match calls {
+        Some(calls) => calls.recv().await,
+        None => None,
+    } {
+        return call;
+    }
+    std::future::pending().await
+}
+
+fn frame_of(call: Call) -> Option<(Path, Frame)> {
+    match call {
+        Call::Push { path, run } => Some((path, Frame::Push(Run::decode(&run).ok()?))),
+        Call::Frame { path, frame } => Some((path, *frame)),
+        Call::Hello(_) | Call::Groups(_) | Call::Poll => None,
     }
 }
 

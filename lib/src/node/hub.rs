@@ -1,7 +1,7 @@
 //! The node's own task: who is linked to whom, and which groups hear of it. It waits for groups and connections,
 //! never they for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,8 +49,24 @@ pub(super) enum Order {
 struct Remote {
     groups: Vec<Presence>,
     link: Option<(SocketAddr, mpsc::Sender<Call>)>,
+    /// Tells the link whether the other side has a connection to this node.
+    visited: watch::Sender<bool>,
     /// Ends its inbound connection when a newer one comes.
     visit: Option<oneshot::Sender<()>>,
+    /// Calls that it fetches itself, because it cannot be dialled.
+    polls: Option<mpsc::Sender<Call>>,
+}
+
+impl Remote {
+    fn is_visiting(&self) -> bool {
+        self.visit.as_ref().is_some_and(|visit| !visit.is_closed())
+    }
+
+    /// The way to say something to it: the link, or else its polls.
+    fn way(&self) -> Option<&mpsc::Sender<Call>> {
+        let polls = self.polls.as_ref().filter(|_| self.is_visiting());
+        self.link.as_ref().map(|link| &link.1).or(polls)
+    }
 }
 
 /// A group that this node takes part in.
@@ -77,6 +93,8 @@ pub(super) struct Hub {
     nodes: BTreeMap<NodeId, Remote>,
     groups: BTreeMap<GroupId, Local>,
     joins: BTreeMap<GroupId, u64>,
+    /// Nodes that a registry vouches for.
+    leases: BTreeSet<NodeId>,
     tasks: JoinSet<GroupId>,
 }
 
@@ -117,6 +135,7 @@ impl Hub {
             nodes: BTreeMap::new(),
             groups: BTreeMap::new(),
             joins: BTreeMap::new(),
+            leases: BTreeSet::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -136,8 +155,12 @@ impl Hub {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Meet(addr)) => self.dial(addr, |place| place.pinned = true),
-                    Some(Order::Contact(contact)) => self.on_contact(contact),
-                    Some(Order::Join { name, reply }) => self.on_join(name, reply),
+                    Some(Order::Contact(contact)) => self.on_contact(contact).await,
+                    Some(Order::Join { name, reply }) => {
+                        self.on_join(name, reply);
+                        let leased: Vec<NodeId> = std::mem::take(&mut self.leases).into_iter().collect();
+                        self.set_leases(&leased, true).await;
+                    }
                     Some(Order::Shutdown { patience, reply }) => {
                         self.leave_all(patience).await;
                         let _ = reply.send(());
@@ -164,15 +187,38 @@ impl Hub {
         }
     }
 
-    fn on_contact(&mut self, contact: Contact) {
+    async fn on_contact(&mut self, contact: Contact) {
         match contact {
             Contact::Live { node, .. } if node == self.id => {}
-            Contact::Live { node, addr } => self.dial(addr, |place| {
-                place.live = true;
-                place.node.get_or_insert(node);
-            }),
-            Contact::Gone { node } => self.places.gone(node),
-            Contact::Unknown => {}
+            Contact::Live { node, addr } => {
+                self.dial(addr, |place| {
+                    place.live = true;
+                    place.node.get_or_insert(node);
+                });
+                self.set_leases(&[node], true).await;
+            }
+            Contact::Gone { node } => {
+                self.places.gone(node);
+                self.set_leases(&[node], false).await;
+            }
+            // What was vouched for is still dialled; only nobody vouches for it any more.
+            Contact::Unknown => {
+                let all: Vec<NodeId> = self.leases.iter().copied().collect();
+                self.set_leases(&all, false).await;
+            }
+        }
+    }
+
+    /// Leases matter to groups when they decide whether a silent member is closed.
+    async fn set_leases(&mut self, nodes: &[NodeId], live: bool) {
+        for &node in nodes {
+            let changed = match live {
+                true => self.leases.len() < MAX_NODES && self.leases.insert(node),
+                false => self.leases.remove(&node),
+            };
+            for local in self.groups.values().filter(|_| changed) {
+                let _ = local.door.knock.send(Knock::Lease { node, live }).await;
+            }
         }
     }
 
@@ -268,7 +314,7 @@ impl Hub {
                 if fresh {
                     remote.link = Some((addr, link));
                 }
-                let _ = use_it.send(fresh);
+                let _ = use_it.send(fresh.then(|| remote.visited.subscribe()));
                 self.places.connected(addr, hello.node, fresh);
             }
             News::Groups { hello } => self.note_groups(hello.node, hello.groups),
@@ -334,12 +380,22 @@ impl Hub {
                 if let Some(older) = remote.visit.replace(replace) {
                     let _ = older.send(());
                 }
+                remote.polls = None;
+                remote.visited.send_replace(true);
                 let _ = admitted.send(replaced);
                 self.note_groups(hello.node, hello.groups);
                 self.dial(hello.addr, |place| {
                     place.node.get_or_insert(hello.node);
                 });
                 self.places.kick(hello.addr);
+            }
+            Visit::Polls { node, link } => self.nodes.entry(node).or_default().polls = Some(link),
+            Visit::Bye { node } => {
+                let remote = self.nodes.entry(node).or_default();
+                let visiting = remote.is_visiting();
+                remote
+                    .visited
+                    .send_if_modified(|visited| std::mem::replace(visited, visiting) != visiting);
             }
             Visit::Groups { node, groups } => {
                 self.note_groups(node, groups);
@@ -366,7 +422,7 @@ impl Hub {
     fn forget_strangers(&mut self) {
         if self.nodes.len() >= MAX_NODES {
             self.nodes
-                .retain(|_, remote| remote.link.is_some() || remote.visit.as_ref().is_some_and(|v| !v.is_closed()));
+                .retain(|_, remote| remote.link.is_some() || remote.is_visiting());
         }
     }
 
@@ -389,7 +445,7 @@ impl Hub {
         for (&group, local) in &mut self.groups {
             let mut linked = BTreeMap::new();
             for remote in self.nodes.values() {
-                let Some((_, link)) = &remote.link else { continue };
+                let Some(link) = remote.way() else { continue };
                 for presence in remote.groups.iter().filter(|presence| presence.group == group) {
                     linked.insert(presence.member, link.clone());
                 }

@@ -212,3 +212,31 @@ async fn too_long_is_refused_and_nothing_changed() {
     assert_eq!(group.clock(), before);
     group.send(vec![0u8; multicast::MAX_PAYLOAD]).await.expect("just fits");
 }
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_dialled_is_served_over_its_own_connection() {
+    let ana = node("ana").await;
+    // Nobody listens where others are told to find bob, as behind a NAT.
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("bound");
+    let bob = multicast::Options::new("bob").with_advertise(nowhere);
+    let bob = multicast::Node::bind(bob).await.expect("binds");
+    bob.meet(ana.addr());
+    let nodes = [ana, bob];
+    let mut members = split(joined(&nodes, "lobby").await);
+    for round in 0..5 {
+        members[round % 2]
+            .0
+            .send(format!("round {round}"))
+            .await
+            .expect("sends");
+        for (_, heard) in &mut members {
+            let log = deliveries(heard, 1).await;
+            assert_eq!(&log[0].payload[..], format!("round {round}").as_bytes());
+        }
+    }
+    let receipt = members[0].0.send("has everyone got it?").await.expect("sends");
+    soon("everyone has it", receipt.everyone()).await;
+}

@@ -93,7 +93,6 @@ impl World<'_> {
             return Ok(());
         }
         node.links[seat] = Link::Down;
-        node.callers[seat] = false;
         self.counts.links_down += 1;
         self.note(who, || format!("lost its link to m{peer}"));
         let peer = self.witness.id(peer);
@@ -139,7 +138,7 @@ impl World<'_> {
     fn wants(&self, who: Who, seat: Seat) -> bool {
         let node = &self.nodes[who];
         let counts = self.seats[seat].is_some_and(|occupant| self.counted(who, occupant));
-        counts || node.callers[seat] || (node.seeds[seat] && !self.is_gone(seat))
+        counts || ((node.callers[seat] || node.seeds[seat]) && !self.is_gone(seat))
     }
 
     fn counted(&self, who: Who, peer: Who) -> bool {
