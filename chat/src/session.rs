@@ -2,6 +2,7 @@
 
 mod answers;
 mod drive;
+mod ending;
 mod show;
 mod signals;
 mod start;

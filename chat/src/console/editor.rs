@@ -39,6 +39,8 @@ pub enum Outcome {
     End,
     /// Ctrl-L.
     Clear,
+    /// Ctrl-Z.
+    Suspend,
 }
 
 impl Editor {
@@ -107,6 +109,7 @@ impl Editor {
             KeyCode::Char('c') if control => return Outcome::Interrupt,
             KeyCode::Char('d') if control && self.text.is_empty() => return Outcome::End,
             KeyCode::Char('l') if control => return Outcome::Clear,
+            KeyCode::Char('z') if control => return Outcome::Suspend,
             KeyCode::Char('j' | 'm') if control => return self.enter(),
             KeyCode::Char('d') if control => self.remove(self.cursor, self.right()),
             KeyCode::Char('h') if control => self.remove(self.left(), self.cursor),

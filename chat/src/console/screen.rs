@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::{execute, terminal};
+use rustix::process::{Signal, kill_current_process_group};
 use tokio::sync::mpsc;
 
 use super::editor::{Editor, Outcome};
@@ -35,16 +36,14 @@ struct State {
 impl Screen {
     /// Takes over the terminal.
     pub fn open() -> io::Result<Self> {
-        terminal::enable_raw_mode()?;
-        let screen = Self {
-            state: Mutex::new(State {
-                editor: Editor::default(),
-                open: true,
-            }),
+        let mut state = State {
+            editor: Editor::default(),
+            open: false,
         };
-        execute!(io::stdout(), EnableBracketedPaste)?;
-        screen.lock().draw("")?;
-        Ok(screen)
+        state.take_over()?;
+        Ok(Self {
+            state: Mutex::new(state),
+        })
     }
 
     /// Prints lines above the prompt.
@@ -56,12 +55,7 @@ impl Screen {
 
     /// Gives the terminal back, without the prompt. What is printed later goes where it is.
     pub fn close(&self) {
-        let mut state = self.lock();
-        if std::mem::replace(&mut state.open, false) {
-            let _ = write!(io::stdout(), "{ERASE_ROW}");
-            let _ = execute!(io::stdout(), DisableBracketedPaste);
-            let _ = terminal::disable_raw_mode();
-        }
+        self.lock().give_back();
     }
 
     /// Reads keys and hands over lines, until nobody takes them any more. For a thread of its own.
@@ -97,13 +91,14 @@ impl Screen {
                 state.draw(&format!("{shown}\r\n"))?;
             }
             Outcome::Clear => state.draw(ERASE_ALL)?,
+            Outcome::Suspend => state.suspend()?,
             _ => state.draw("")?,
         }
         Ok(match outcome {
             Outcome::Line(line) => Some(Typed::Line(line)),
             Outcome::Interrupt => Some(Typed::Interrupt),
             Outcome::End => Some(Typed::End),
-            Outcome::Redraw | Outcome::Clear => None,
+            Outcome::Redraw | Outcome::Clear | Outcome::Suspend => None,
         })
     }
 
@@ -114,6 +109,28 @@ impl Screen {
 }
 
 impl State {
+    fn take_over(&mut self) -> io::Result<()> {
+        terminal::enable_raw_mode()?;
+        self.open = true;
+        execute!(io::stdout(), EnableBracketedPaste)?;
+        self.draw("")
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::replace(&mut self.open, false) {
+            let _ = write!(io::stdout(), "{ERASE_ROW}");
+            let _ = execute!(io::stdout(), DisableBracketedPaste);
+            let _ = terminal::disable_raw_mode();
+        }
+    }
+
+    /// What Ctrl-Z does where the terminal is not raw: the whole process stands still until the shell continues it.
+    fn suspend(&mut self) -> io::Result<()> {
+        self.give_back();
+        kill_current_process_group(Signal::TSTP)?;
+        self.take_over()
+    }
+
     /// Puts something in the prompt's place, and the prompt below it.
     fn draw(&self, above: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();

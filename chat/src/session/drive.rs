@@ -7,32 +7,28 @@ use bytes::Bytes;
 use futures::StreamExt;
 use multicast::{Event, Events, Member, MemberState, Node, Receipt, SendError, Sender};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::ending::Leaving;
 use super::show::Show;
 use super::signals::{Signal, Signals};
 use super::start::Started;
-use super::{Cause, Ended, Job, LAST_LINES, SIGNAL_LINGER, verdict};
+use super::{Cause, Ended, Job, SIGNAL_LINGER};
 use crate::app::line::Ref;
 use crate::app::{Input, Output, command};
-use crate::exit::Exit;
 use crate::input::Typed;
 use crate::post::Post;
 use crate::registries::Registries;
 use crate::settings::{Format, Settings};
 
-/// How long a goodbye may take before a person is told what it waits for.
-const PATIENT: Duration = Duration::from_millis(300);
 /// How often at most acknowledgements are looked at: under load one look covers many.
 const ROSTER_EVERY: Duration = Duration::from_millis(20);
 /// How often to look who is still there while they are waited for.
 const LEAVING_ROSTER_EVERY: Duration = Duration::from_millis(200);
 /// How long to read events before sending again what was refused because they were not read.
 const CATCH_UP: Duration = Duration::from_millis(10);
-/// How long the last events may take once everyone was told goodbye.
-const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-type Pending<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
 type Attempt = (Result<Receipt, SendError>, Bytes, Option<Ref>);
 
 /// A member with its console, its input and its signals.
@@ -43,30 +39,21 @@ pub struct Session {
     pub(super) node: Node,
     pub(super) sender: Sender,
     pub(super) registries: Registries,
-    events: Events,
+    pub(super) events: Events,
     events_open: bool,
     notices: mpsc::Receiver<String>,
-    signals: Signals,
+    pub(super) signals: Signals,
     typed: mpsc::Receiver<Typed>,
     input_open: bool,
     /// A message on its way into the group; the next line is read when it is there.
     sending: Option<Pending<Attempt>>,
     /// The last message, whose receipt tells when to look at the roster.
     receipt: Option<Receipt>,
-    roster_at: Option<Instant>,
+    pub(super) roster_at: Option<Instant>,
     /// Who was there when that was last looked at.
-    roster: Vec<MemberState>,
+    pub(super) roster: Vec<MemberState>,
     output_closed: Option<Pending<()>>,
-    leaving: Option<Leaving>,
-}
-
-struct Leaving {
-    cause: Cause,
-    done: Pending<Vec<Member>>,
-    /// Whoever is there confirms before that, or did not in time.
-    until: Instant,
-    /// When to say what it waits for.
-    explain_at: Option<Instant>,
+    pub(super) leaving: Option<Leaving>,
 }
 
 enum Step {
@@ -124,20 +111,7 @@ impl Session {
         loop {
             let step = self.step().await;
             match step {
-                Step::Left(unconfirmed) => {
-                    let (cause, until) = match self.leaving.take() {
-                        Some(leaving) => (leaving.cause, leaving.until),
-                        None => (Cause::Leave, Instant::now()),
-                    };
-                    // A goodbye that ends early has reached everyone who is there.
-                    let lacking = if Instant::now() < until { &[][..] } else { &unconfirmed };
-                    let lacking = lacking
-                        .iter()
-                        .filter(|member| !self.is_silent(member))
-                        .cloned()
-                        .collect();
-                    return self.end(cause, unconfirmed, lacking).await;
-                }
+                Step::Left(unconfirmed) => return self.on_left(unconfirmed).await,
                 Step::Event(None) if self.leaving.is_none() => {
                     return self.end(Cause::Broken, Vec::new(), Vec::new()).await;
                 }
@@ -166,7 +140,7 @@ impl Session {
             () = at(self.roster_at), if idle => Step::LookAtRoster,
             Some(notice) = self.notices.recv(), if idle => Step::Notice(notice),
             () = at(explain_at), if idle => Step::Explain,
-            unconfirmed = maybe(done), if idle => Step::Left(unconfirmed),
+            unconfirmed = maybe(done) => Step::Left(unconfirmed),
         }
     }
 
@@ -187,7 +161,7 @@ impl Session {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    pub(super) fn on_event(&mut self, event: Event) {
         self.introduce(&event);
         let is_broken = matches!(event, Event::Broken { .. });
         self.show.take(match event {
@@ -265,7 +239,10 @@ impl Session {
     fn send(&mut self, payload: Bytes, reference: Option<Ref>, pause: Duration) {
         let sender = self.sender.clone();
         self.sending = Some(Box::pin(async move {
-            sleep(pause).await;
+            // Even a pause of nothing would last until the next tick of the clock.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             (sender.send(payload.clone()).await, payload, reference)
         }));
     }
@@ -316,77 +293,6 @@ impl Session {
         self.input_open = false;
         self.show.give_up();
         self.leave(Cause::OutputClosed, String::new(), SIGNAL_LINGER);
-    }
-
-    /// Says goodbye; the loop goes on until everyone who is there has it, or for as long as `linger`.
-    fn leave(&mut self, cause: Cause, reason: String, linger: Duration) {
-        if self.leaving.is_some() {
-            return;
-        }
-        self.registries.stop();
-        self.roster_at = Some(Instant::now());
-        self.show.take(Input::Leaving);
-        let sender = self.sender.clone();
-        self.leaving = Some(Leaving {
-            cause,
-            done: Box::pin(async move { sender.leave_with(&reason, linger).await }),
-            until: Instant::now() + linger,
-            explain_at: (cause == Cause::Leave).then(|| Instant::now() + PATIENT),
-        });
-    }
-
-    /// Cuts the goodbye short.
-    fn hurry(&mut self) {
-        if let Some(leaving) = &mut self.leaving {
-            leaving.until = Instant::now();
-        }
-        let sender = self.sender.clone();
-        tokio::spawn(async move { sender.leave_with("", Duration::ZERO).await });
-    }
-
-    fn explain(&mut self) {
-        if let Some(leaving) = &mut self.leaving {
-            leaving.explain_at = None;
-        }
-        self.show.take(Input::StillLeaving);
-    }
-
-    fn is_silent(&self, member: &Member) -> bool {
-        let known = self.roster.iter().find(|state| state.member.id == member.id);
-        known.is_some_and(|state| state.silent)
-    }
-
-    async fn end(mut self, cause: Cause, unconfirmed: Vec<Member>, lacking: Vec<Member>) -> Ended {
-        let exit = match (&self.job, self.show.take_error()) {
-            (Job::Send(_), Some(error)) => Exit::Usage(error),
-            _ => verdict(cause, &lacking),
-        };
-        let mut signals = self.signals.take();
-        let by_signal = matches!(cause, Cause::Terminated | Cause::Interrupted);
-        let mut last_words = std::pin::pin!(self.last_words(cause, unconfirmed));
-        let hasty = by_signal || {
-            tokio::select! {
-                () = &mut last_words => return Ended { exit, hasty: false },
-                _ = signals.next() => true,
-            }
-        };
-        let _ = timeout(LAST_LINES, last_words).await;
-        Ended { exit, hasty }
-    }
-
-    /// The last events, this member's own leave among them, and `bye`.
-    async fn last_words(mut self, cause: Cause, unconfirmed: Vec<Member>) {
-        let deadline = Instant::now() + LAST_EVENTS;
-        loop {
-            self.show.flush().await;
-            match tokio::time::timeout_at(deadline, self.events.next()).await {
-                Ok(Some(event)) => self.on_event(event),
-                _ => break,
-            }
-        }
-        self.show.bye(cause, unconfirmed);
-        self.show.flush().await;
-        self.registries.stopped().await;
     }
 }
 

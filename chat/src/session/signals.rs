@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM, SIGINT and SIGHUP.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub enum Signal {
     Interrupt,
 }
 
-/// Both signals, caught from here on.
+/// The signals, caught from here on.
 #[derive(Debug)]
 pub struct Signals(Option<Caught>);
 
@@ -19,6 +19,7 @@ pub struct Signals(Option<Caught>);
 struct Caught {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    hangup: unix::Signal,
 }
 
 impl Signals {
@@ -26,6 +27,7 @@ impl Signals {
         Ok(Self(Some(Caught {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
         })))
     }
 
@@ -42,6 +44,8 @@ impl Signals {
         tokio::select! {
             _ = caught.terminate.recv() => Signal::Terminate,
             _ = caught.interrupt.recv() => Signal::Interrupt,
+            // The terminal is gone: nobody reads the goodbye here, but the others do.
+            _ = caught.hangup.recv() => Signal::Terminate,
         }
     }
 }

@@ -115,6 +115,7 @@ fn a_prompt_with_lines_above_it() {
     let mut bob = place.chat("-n bob");
     bob.joined();
     terminal.press("half a li");
+    terminal.wait_for("> half a li");
     bob.say("good morning");
     terminal.wait_for("#lobby <bob> good morning  [ana:2 bob:2]\r\n> half a li");
     terminal.press("ne\r");
