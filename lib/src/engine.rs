@@ -247,6 +247,7 @@ impl Engine {
             Frame::Sponsor(sponsor) => self.on_sponsor(slot, sponsor),
             Frame::Greet { attempt, intro, cut } => self.on_greet(slot, attempt, intro, cut),
             Frame::Greeted { attempt } => self.on_greeted(slot, attempt),
+            Frame::Answer { .. } | Frame::Asking { .. } => {}
         }
     }
 
@@ -277,11 +278,12 @@ impl Engine {
     /// What follows from any input: pushes, digests, a finished leave, a trimmed log, news of the view.
     fn settle(&mut self) {
         self.rehash_view();
-        self.offer_pushes();
         if self.since_digest >= self.config.digest_every {
             self.beat_everyone(false);
         }
+        // First trim, then offer: the caller encodes what is offered after this returns.
         self.trim();
+        self.offer_pushes();
         self.review_window();
         self.finish_leave();
         if std::mem::take(&mut self.view_changed) {

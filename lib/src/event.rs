@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
+use crate::group::Request;
 use crate::id::{Dot, MemberId, Span};
 use crate::message::{Member, Stamp};
 
@@ -30,6 +31,8 @@ pub enum Event {
         /// Its place in time.
         stamp: Stamp,
     },
+    /// Another member asks, and waits for a reply.
+    Called(Request),
     /// A message of the protocol itself that no person has a use for; it has a place in everyone's clocks.
     Control {
         /// Whose.

@@ -1,5 +1,6 @@
 //! A member's handle on its group, and the task behind it.
 
+mod call;
 mod shared;
 mod show;
 mod task;
@@ -22,6 +23,8 @@ use crate::id::{Dot, GroupId, MemberId, NodeId};
 use crate::message::{Intro, Kind, Member, Name};
 use crate::net::Knock;
 use crate::receipt::Receipt;
+use call::Collected;
+pub use call::{CallError, Collect, Replies, Request};
 pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
 
@@ -155,6 +158,16 @@ pub(crate) enum Ask {
     Roster(oneshot::Sender<Vec<MemberState>>),
     Held(oneshot::Sender<Vec<HeldMessage>>),
     Gauges(oneshot::Sender<Gauges>),
+    Reply {
+        dot: Dot,
+        reply: Bytes,
+    },
+    Collect {
+        dot: Dot,
+        collect: Collect,
+        until: tokio::time::Instant,
+        reply: oneshot::Sender<Option<Collected>>,
+    },
     Explain {
         dot: Dot,
         reply: oneshot::Sender<Explanation>,
@@ -231,6 +244,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (want, wanted) = watch::channel(Wanted::new());
     let (tell_joined, joined) = oneshot::channel();
     let task = Task {
+        replies: asks.downgrade(),
         group: id,
         engine: Engine::new(config, member, intro, seed, 0),
         shared: shared.clone(),
@@ -293,12 +307,12 @@ impl Sender {
     /// # Errors
     /// [`SendError`]: the message was not stamped, nothing changed.
     pub async fn send(&self, payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
+        self.send_as(Kind::App, payload.into()).await
+    }
+
+    async fn send_as(&self, kind: Kind, payload: Bytes) -> Result<Receipt, SendError> {
         let (reply, sent) = oneshot::channel();
-        let outgoing = Outgoing {
-            kind: Kind::App,
-            payload: payload.into(),
-            reply,
-        };
+        let outgoing = Outgoing { kind, payload, reply };
         self.sends.send(outgoing).await.map_err(|_| SendError::Left)?;
         sent.await.unwrap_or(Err(SendError::Left))
     }

@@ -77,7 +77,7 @@ pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
 pub use {
     check::{Log, Violation, check, check_logs},
     event::{Delivery, Event, Explanation, MissingCause},
-    group::{Events, Gauges, Group, HeldMessage, MemberState, SendError, Sender},
+    group::{CallError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError, Sender},
     node::{BindError, Contact, JoinError, Link, Node},
     options::Options,
     receipt::Receipt,

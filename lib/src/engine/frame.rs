@@ -1,9 +1,10 @@
 //! What engines say to each other.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::id::{MemberId, Span};
+use crate::id::{Dot, MemberId, Span};
 use crate::message::Intro;
 use crate::run::Run;
 
@@ -40,6 +41,18 @@ pub enum Frame {
         intro: Intro,
         /// Where it starts.
         cut: Clock,
+    },
+    /// A reply to a request of the group RPC. The engine passes these by: they are for the layer above.
+    Answer {
+        /// The request.
+        dot: Dot,
+        /// The reply.
+        reply: Bytes,
+    },
+    /// "I have no reply of yours to this request yet." For the layer above, too.
+    Asking {
+        /// The request.
+        dot: Dot,
     },
     /// "I count you."
     Greeted {

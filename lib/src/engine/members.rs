@@ -1,5 +1,6 @@
 //! The view: a record for every member ever named, merged by maximum, equal everywhere in the end.
 
+use crate::clock::Clock;
 use crate::engine::frame::{Record, Standing, View};
 use crate::engine::roster::{Registration, Slot};
 use crate::engine::{Engine, Phase};
@@ -52,6 +53,10 @@ impl Engine {
                     return;
                 }
                 if news {
+                    if old.standing == Standing::Joining {
+                        // What it said while it joined may be of an earlier attempt, with a higher cut.
+                        (known.peer.acked, known.peer.digest) = (0, Clock::new());
+                    }
                     (old.generation, old.standing) = (generation, standing);
                 }
                 if intro_is_new {

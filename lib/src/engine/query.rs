@@ -141,10 +141,10 @@ impl Engine {
             silent: known.peer.silent,
             refused: known.peer.refused,
             lagging: known.peer.lagging,
-            acked: match known.speaks() {
+            acked: match registration.standing {
                 _ if mine => known.delivered,
-                true => known.peer.acked,
-                false => 0,
+                Standing::Joining => 0,
+                _ => known.peer.acked,
             },
             digest: match known.speaks() {
                 _ if mine => self.delivered(),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::engine::{Batch, Engine, Frame, Input, Notice, Output, Refusal};
 use crate::event::Event;
+use crate::group::call::{Calls, Request};
 use crate::group::show;
 use crate::group::{Ask, EVENT_BACKLOG, EVENT_BACKLOG_BYTES, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
@@ -32,6 +33,8 @@ pub(super) struct Task {
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) views: Arc<Notify>,
     pub(super) joined: Option<oneshot::Sender<()>>,
+    /// Where requests that are shown to the application bring their replies.
+    pub(super) replies: mpsc::WeakSender<Ask>,
     pub(super) state: State,
 }
 
@@ -49,6 +52,7 @@ pub(super) struct State {
     /// Sends that wait for the window.
     parked: VecDeque<Outgoing>,
     leaving: Option<Leaving>,
+    calls: Calls,
     outcome: Option<Result<crate::id::Dot, Refusal>>,
     acks_changed: bool,
     members_changed: bool,
@@ -76,6 +80,7 @@ impl Default for State {
             behind: false,
             parked: VecDeque::new(),
             leaving: None,
+            calls: Calls::default(),
             outcome: None,
             acks_changed: false,
             members_changed: false,
@@ -115,6 +120,7 @@ impl Task {
                 () = sleep_until(deadline) => self.on_deadline(),
             }
             self.send_parked();
+            self.collect_replies();
             self.publish();
         }
         self.finish().await;
@@ -129,6 +135,11 @@ impl Task {
         // An engine that waits for nothing is over; an hour is never reached.
         let engine = self.engine.deadline().unwrap_or(3_600_000_000);
         let deadline = self.state.started + Duration::from_micros(engine);
+        let deadline = self
+            .state
+            .calls
+            .deadline()
+            .map_or(deadline, |calls| deadline.min(calls));
         self.state
             .leaving
             .as_ref()
@@ -151,6 +162,25 @@ impl Task {
 
     fn on_knock(&mut self, knock: Knock) {
         match knock {
+            Knock::Frame {
+                from,
+                frame: Frame::Answer { dot, reply },
+                answer,
+            } => {
+                self.state.calls.on_answer(from, dot, reply);
+                answer.map(|answer| answer.send(Vec::new()));
+            }
+            Knock::Frame {
+                from,
+                frame: Frame::Asking { dot },
+                answer,
+            } => {
+                let said: Vec<Frame> = self.state.calls.said(dot).into_iter().collect();
+                match answer {
+                    Some(answer) => drop(answer.send(said)),
+                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
+                }
+            }
             Knock::Frame { from, frame, answer } => {
                 let mut said = Vec::new();
                 let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
@@ -184,6 +214,25 @@ impl Task {
     fn on_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Leave { reason, linger, reply } => self.begin_leave(reason, linger, reply),
+            Ask::Reply { dot, reply } => {
+                let said = self.state.calls.keep(dot, reply);
+                said.into_iter().for_each(|frame| self.say(dot.origin, frame));
+            }
+            Ask::Collect {
+                dot,
+                collect,
+                until,
+                reply,
+            } => {
+                let me = self.shared.me.id;
+                let asked = self
+                    .shared
+                    .members()
+                    .into_iter()
+                    .filter(|member| member.id != me)
+                    .collect();
+                self.state.calls.collect(dot, asked, (collect, until), reply);
+            }
             Ask::Roster(reply) => drop(reply.send(show::roster(&self.engine))),
             Ask::Held(reply) => drop(reply.send(show::held(&self.engine, self.now()))),
             Ask::Gauges(reply) => drop(reply.send(show::gauges(&self.engine))),
@@ -238,6 +287,16 @@ impl Task {
         }
     }
 
+    /// Ends calls that have their replies, and asks again for those that are missing.
+    fn collect_replies(&mut self) {
+        if self.state.calls.is_idle() {
+            return;
+        }
+        for (to, frame) in self.state.calls.turn(&self.shared.members()) {
+            self.say(to, frame);
+        }
+    }
+
     /// One input, all its outputs.
     fn handle(&mut self, input: Input, mut answer: Option<(MemberId, &mut Vec<Frame>)>) {
         for output in self.engine.handle(input, self.now()) {
@@ -253,7 +312,16 @@ impl Task {
                     }
                     let from = self.member(&message);
                     self.state.pending_bytes += message.payload.len();
-                    self.state.pending.push(show::delivered(message, from, held_for));
+                    let event = match message.kind {
+                        Kind::Call if message.dot.origin != self.shared.me.id => Event::Called(Request {
+                            from,
+                            stamp: message.stamp(),
+                            payload: message.payload,
+                            replies: self.replies.clone(),
+                        }),
+                        _ => show::delivered(message, from, held_for),
+                    };
+                    self.state.pending.push(event);
                 }
                 Output::Notice(notice) => self.on_notice(notice),
                 Output::Send { to, frame } => match &mut answer {

@@ -1,5 +1,6 @@
 //! Real nodes over real sockets on loopback.
 
+mod call;
 mod hostile;
 mod talk;
 

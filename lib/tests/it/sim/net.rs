@@ -153,6 +153,7 @@ pub(crate) fn what(frame: &Frame) -> What {
         Frame::JoinAsk { .. } => What::Ask,
         Frame::Sponsor(_) => What::Sponsor,
         Frame::Greet { .. } => What::Greet,
-        Frame::Greeted { .. } => What::Greeted,
+        // Of the layer above; no engine says it.
+        Frame::Greeted { .. } | Frame::Answer { .. } | Frame::Asking { .. } => What::Greeted,
     }
 }
