@@ -129,7 +129,7 @@ pub struct Flags {
     #[arg(short, long, global = true, env = "CHAT_OUTPUT", value_name = "FORMAT", value_parser = formats())]
     pub output: Option<String>,
     /// The same as --output json
-    #[arg(long, global = true, conflicts_with = "output")]
+    #[arg(long, global = true)]
     pub json: bool,
     /// What stdin carries [default: text]
     #[arg(long, global = true, env = "CHAT_INPUT", value_name = "FORMAT", value_parser = formats())]

@@ -28,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long a silent member counts: longer than a restart or a lid that is closed for a moment.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Longest time that can be asked for: what is added to the clock must not overflow it.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Text or JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Format {
@@ -158,8 +161,12 @@ impl Table<'_> {
             given => Some(socket("advertise", given)?),
         };
 
-        let json = flags.json.then(|| "json".to_owned());
-        let output = self.text("output", flags.output.or(json), file.output, "text");
+        let output = if flags.json {
+            self.rows.push(("output", "json".to_owned(), Source::Flag));
+            "json".to_owned()
+        } else {
+            self.text("output", flags.output, file.output, "text")
+        };
         let input = self.text("input", flags.input, file.input, "text");
         let stamp = self.text("stamp", flags.stamp, file.stamp, "vector");
         let color = self.text("color", flags.color, file.color, "auto");
@@ -254,7 +261,8 @@ pub fn duration(name: &str, text: &str) -> Result<Duration, String> {
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| format!("--{name} is a length of time like 5s, 250ms or 1m"))
+        .filter(|duration| *duration <= DURATION_MAX)
+        .ok_or_else(|| format!("--{name} is a length of time like 5s, 250ms or 1m, a year at most"))
 }
 
 fn registries(named: Vec<String>, peers: &[String]) -> Result<Registries, String> {
@@ -354,9 +362,12 @@ mod tests {
         assert_eq!(duration("linger", "250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("linger", "0s"), Ok(Duration::ZERO));
         assert_eq!(duration("linger", "1m30s"), Ok(Duration::from_secs(90)));
-        for odd in ["5", "", "-5s", "soon"] {
+        for odd in ["5", "", "-5s", "soon", "9000000h"] {
             let refusal = duration("linger", odd).unwrap_err();
-            assert_eq!(refusal, "--linger is a length of time like 5s, 250ms or 1m");
+            assert_eq!(
+                refusal,
+                "--linger is a length of time like 5s, 250ms or 1m, a year at most"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use multicast::{Event, Events, Member, MemberState, Node, Receipt, SendError, Sender};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ending::Leaving;
 use super::show::Show;
@@ -25,6 +25,9 @@ use crate::settings::{Format, Settings};
 const ROSTER_EVERY: Duration = Duration::from_millis(20);
 /// How often to look who is still there while they are waited for.
 const LEAVING_ROSTER_EVERY: Duration = Duration::from_millis(200);
+/// How long the group's task may take to answer a question. It answers at once, unless something is wrong with it;
+/// that must not keep a signal or a leave from ending the chat.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long to read events before sending again what was refused because they were not read.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
@@ -228,8 +231,15 @@ impl Session {
             Output::Tell(_) => unreachable!("`Show` keeps what is told"),
             Output::Send { payload, reference } => self.send(payload, reference, Duration::ZERO),
             Output::Ask { question, reference } => {
-                let answer = self.answer(question).await;
-                self.show.take(Input::Answered { answer, reference });
+                let answer = timeout(ANSWER, self.answer(question)).await;
+                self.show.take(match answer {
+                    Ok(answer) => Input::Answered { answer, reference },
+                    Err(_) => {
+                        let error = command::error("no_answer", "this member's group does not answer; ask again");
+                        let error = crate::app::line::Error { reference, ..error };
+                        Input::NotSent { error }
+                    }
+                });
             }
             Output::Leave { reason } => self.leave(Cause::Leave, reason, self.settings.linger),
             Output::LeaveNow => self.hurry(),
@@ -267,7 +277,7 @@ impl Session {
 
     async fn look_at_roster(&mut self) {
         self.roster_at = None;
-        let roster = self.sender.roster().await;
+        let roster = timeout(ANSWER, self.sender.roster()).await.unwrap_or_default();
         // Whoever has left has no roster; what was known before the goodbye is what counts then.
         if !roster.is_empty() {
             self.show.take(Input::Roster(roster.clone()));

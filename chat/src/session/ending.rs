@@ -16,6 +16,9 @@ const PATIENT: Duration = Duration::from_millis(300);
 /// How long each of the last events may take once everyone was told goodbye; the last one ends the stream.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// How late the end of a goodbye may be.
+const OVERDUE: Duration = Duration::from_secs(5);
+
 /// A goodbye that is under way.
 pub(super) struct Leaving {
     pub(super) cause: Cause,
@@ -36,9 +39,14 @@ impl Session {
         self.roster_at = Some(Instant::now());
         self.show.take(Input::Leaving);
         let sender = self.sender.clone();
+        let done = async move {
+            // The group's own limit is `linger`; this one holds whatever is wrong with the group.
+            let goodbye = timeout(linger.saturating_add(OVERDUE), sender.leave_with(&reason, linger));
+            goodbye.await.unwrap_or_else(|_| sender.members())
+        };
         self.leaving = Some(Leaving {
             cause,
-            done: Box::pin(async move { sender.leave_with(&reason, linger).await }),
+            done: Box::pin(done),
             until: Instant::now() + linger,
             explain_at: (cause == Cause::Leave).then(|| Instant::now() + PATIENT),
         });

@@ -88,13 +88,14 @@ fn settings_come_from_flag_environment_file_and_default() {
     std::fs::create_dir_all(&directory).unwrap();
     let file = "room = \"fromfile\"\nlinger = \"9s\"\nstamp = \"dense\"\n";
     std::fs::write(directory.join("chat.toml"), file).unwrap();
-    let mut command = place.command("config --stamp none");
-    command.env("CHAT_LINGER", "7s");
+    let mut command = place.command("config --stamp none --json");
+    command.env("CHAT_LINGER", "7s").env("CHAT_OUTPUT", "text");
     let mut config = Chat::start(command);
     assert_eq!(config.wait().code, Some(0));
     let lines = config.lines();
     let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).unwrap().clone();
     assert_eq!(row("stamp"), "stamp = \"none\"  (flag)");
+    assert_eq!(row("output"), "output = \"json\"  (flag)");
     assert_eq!(row("linger"), "linger = \"7s\"  (environment)");
     assert!(
         row("room").starts_with("room = \"fromfile\"  (file "),
