@@ -158,6 +158,7 @@ impl App {
             last_seq,
             discarded,
             member: origin.id,
+            expected: !self.people.is_present(origin.id),
         }));
         self.people.departed(origin);
         self.outbox.departed(origin.id, &self.people, out);

@@ -93,6 +93,11 @@ impl People {
         self.me
     }
 
+    /// Whether someone is here.
+    pub fn is_present(&self, member: MemberId) -> bool {
+        self.known.get(&member).is_some_and(|known| known.present)
+    }
+
     /// Those in a clock whose names are not known yet.
     pub fn strangers(&self, clock: &Clock) -> Vec<MemberId> {
         clock

@@ -452,6 +452,29 @@ fn every_answer_is_a_line_of_its_name() {
 }
 
 #[test]
+fn the_end_of_someone_who_said_goodbye_is_told_to_programs_only() {
+    let closed = |origin: Member| {
+        Input::Heard(Event::Closed {
+            origin,
+            last_seq: 3,
+            discarded: 0,
+        })
+    };
+    let mut room = Room::of_three();
+    assert_eq!(
+        room.text(closed(cyd())),
+        "10:02:09 *** cyd is gone; cyd:3 was its last message."
+    );
+    room.take(Input::Heard(Event::Left {
+        member: bob(),
+        reason: String::new(),
+        stamp: stamp(&bob(), 12, &[(&bob(), 3)]),
+    }));
+    assert_eq!(room.text(closed(bob())), "");
+    assert_eq!(room.json(closed(bob()))[0]["last_seq"], 3);
+}
+
+#[test]
 fn commands_can_be_switched_off() {
     let mut room = Room::of_three();
     room.app.setup.no_commands = true;

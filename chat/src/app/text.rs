@@ -78,6 +78,7 @@ pub fn render(line: &Line, people: &People, style: Style) -> Option<String> {
         Body::Leave(leave) => event(page.leave(leave)),
         Body::Control(control) => page.control(control).and_then(event),
         Body::Peer(peer) => event(page.peer(peer)),
+        Body::Closed(closed) if closed.expected && closed.discarded == 0 => None,
         Body::Closed(closed) => event(page.closed(closed)),
         Body::Gap(gap) => event(page.gap(gap)),
         Body::Notice(notice) => Some(page.star(&clean::line(&notice.text))),

@@ -125,6 +125,9 @@ pub struct Closed {
     pub discarded: u64,
     #[serde(skip)]
     pub member: MemberId,
+    /// It had said goodbye, so that people know already.
+    #[serde(skip)]
+    pub expected: bool,
 }
 
 /// Exactly these messages are lost to this member.
