@@ -133,8 +133,7 @@ impl Clock {
         self.entries = Arc::new(merged);
     }
 
-    /// The intersection: the minimum of every entry. Not every intersection of cuts is needed to be one: it is
-    /// (both are causally closed, so is what they share).
+    /// The intersection: the minimum of every entry. If both sets are causally closed, so is what they share.
     pub fn meet(&mut self, other: &Clock) {
         let met = self
             .iter()

@@ -40,7 +40,7 @@ pub enum Event {
         /// Its place in time.
         stamp: Stamp,
     },
-    /// No sign of this member for 6 s, or its connection closed and its address refuses. Nothing is lost by it.
+    /// No sign of this member for 6 s. Nothing is lost by it.
     Silent(Member),
     /// A sign of it again.
     Resumed(Member),

@@ -93,10 +93,7 @@ impl Client {
         }
         let claim = Registration::from(me.check()?);
         let id = claim.id;
-        let (wish, wishes) = watch::channel(Wish {
-            claim,
-            leaving: false,
-        });
+        let (wish, wishes) = watch::channel(Wish { claim, leaving: false });
         let (states, states_seen) = watch::channel(vec![LinkState::new(); distinct.len()]);
         let (states, turns) = (Arc::new(states), Arc::new(AtomicU64::new(0)));
         let holder = Holder(holder_secret());
@@ -157,11 +154,7 @@ impl Client {
 
     /// Waits until the status is different from what [`Client::status`] last returned.
     pub async fn status_changed(&mut self) {
-        let shown = self
-            .shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.states.mark_changed();
         while self.states.changed().await.is_ok() {
             self.states.mark_unchanged();
@@ -178,11 +171,7 @@ impl Client {
     /// registry, at least one has the other among its first contacts.
     pub async fn settled(&mut self) {
         // An error means that every link has ended, which no link does before the client leaves.
-        drop(
-            self.states
-                .wait_for(|links| links.iter().all(|link| link.tried))
-                .await,
-        );
+        drop(self.states.wait_for(|links| links.iter().all(|link| link.tried)).await);
     }
 
     /// Gives the lease back everywhere and stops. Takes at most about 2 s.
@@ -214,9 +203,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("status", &self.read_status())
-            .finish()
+        f.debug_struct("Client").field("status", &self.read_status()).finish()
     }
 }
 

@@ -71,7 +71,5 @@ pub mod protocol;
 pub mod registry;
 pub mod server;
 
-pub use peer::{
-    ADDRS_MAX, Malformed, NICK_MAX_CHARS, Peer, PeerId, ROOM_MAX_BYTES, ROOMS_MAX, Registration,
-};
+pub use peer::{ADDRS_MAX, Malformed, NICK_MAX_CHARS, Peer, PeerId, ROOM_MAX_BYTES, ROOMS_MAX, Registration};
 pub use printable::printable;

@@ -140,10 +140,7 @@ fn check_room(room: &str) -> Result<(), Malformed> {
     if !(1..=ROOM_MAX_BYTES).contains(&room.len()) {
         return Err(Malformed::RoomLength { found: room.len() });
     }
-    match room
-        .chars()
-        .find(|c| c.is_whitespace() || !is_printable(*c))
-    {
+    match room.chars().find(|c| c.is_whitespace() || !is_printable(*c)) {
         Some(c) => Err(Malformed::RoomCharacter { code: u32::from(c) }),
         None => Ok(()),
     }
@@ -250,9 +247,7 @@ pub enum Malformed {
         found: usize,
     },
     /// A room name contains white space or a character that cannot be shown.
-    #[error(
-        "a room name has no white space and no invisible characters; this one has U+{code:04X}"
-    )]
+    #[error("a room name has no white space and no invisible characters; this one has U+{code:04X}")]
     RoomCharacter {
         /// The code point.
         code: u32,
@@ -280,15 +275,7 @@ mod tests {
         for good in ["a", "Zoë_1.x-y", "中", &"n".repeat(32)] {
             assert!(claim(good).check().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "a b",
-            "a\n",
-            "\u{1b}[31m",
-            "x\u{202E}y",
-            "a#b",
-            &"n".repeat(33),
-        ] {
+        for bad in ["", "a b", "a\n", "\u{1b}[31m", "x\u{202E}y", "a#b", &"n".repeat(33)] {
             assert!(claim(bad).check().is_err(), "{bad:?}");
         }
     }
@@ -297,12 +284,7 @@ mod tests {
     fn addresses_and_rooms_are_counted_and_checked() {
         let with = |addrs: &[&str]| {
             let addrs = addrs.iter().map(|a| a.parse().expect("address")).collect();
-            Registration {
-                addrs,
-                ..claim("ana")
-            }
-            .check()
-            .is_ok()
+            Registration { addrs, ..claim("ana") }.check().is_ok()
         };
         assert!(with(&["127.0.0.1:1", "[::1]:1"]));
         assert!(!with(&[]));
@@ -317,11 +299,6 @@ mod tests {
         ]));
         assert!(claim("ana").with_rooms(["lobby", "#ops"]).check().is_ok());
         assert!(claim("ana").with_rooms(["two words"]).check().is_err());
-        assert!(
-            claim("ana")
-                .with_rooms(vec!["r"; ROOMS_MAX + 1])
-                .check()
-                .is_err()
-        );
+        assert!(claim("ana").with_rooms(vec!["r"; ROOMS_MAX + 1]).check().is_err());
     }
 }

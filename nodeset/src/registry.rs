@@ -18,9 +18,7 @@ pub use self::io::{Ask, Caller, Event, Input, Output, What};
 pub use self::limits::*;
 use self::watch::Watcher;
 use crate::peer::{Peer, PeerId};
-use crate::protocol::{
-    Answer, Change, Entry, Health, Holder, Instance, Position, Refusal, Why, millis,
-};
+use crate::protocol::{Answer, Change, Entry, Health, Holder, Instance, Position, Refusal, Why, millis};
 
 /// A lease as it is kept over a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,10 +72,7 @@ impl Registry {
             limits,
             started: now,
             now,
-            at: Position {
-                instance,
-                revision: 0,
-            },
+            at: Position { instance, revision: 0 },
             leases: BTreeMap::new(),
             barred: BTreeMap::new(),
             history: VecDeque::new(),
@@ -137,9 +132,7 @@ impl Registry {
     /// When the next [`Input::Tick`] has something to do. `None`: never.
     pub fn deadline(&self) -> Option<Duration> {
         let leases = self.leases.values().map(|lease| lease.until);
-        leases
-            .chain(self.watchers.values().map(|watcher| watcher.until))
-            .min()
+        leases.chain(self.watchers.values().map(|watcher| watcher.until)).min()
     }
 
     /// How many peers are live.
@@ -224,14 +217,8 @@ impl Registry {
     }
 
     fn on_evict(&mut self, target: &str) -> Result<Answer, Refusal> {
-        let named = |peer: &Peer| {
-            peer.nick() == target || peer.label() == target || peer.id().to_string() == target
-        };
-        let mut found = self
-            .leases
-            .values()
-            .map(|lease| &lease.peer)
-            .filter(|peer| named(peer));
+        let named = |peer: &Peer| peer.nick() == target || peer.label() == target || peer.id().to_string() == target;
+        let mut found = self.leases.values().map(|lease| &lease.peer).filter(|peer| named(peer));
         let peer = found.next().cloned().ok_or(Refusal::Nobody)?;
         let others = u32::try_from(found.count()).unwrap_or(u32::MAX);
         if others > 0 {
@@ -268,9 +255,7 @@ impl Registry {
             // in its sockets, and nobody's silence says anything. As after a restart, everyone
             // gets a full lease.
             let until = self.now + self.limits.lease;
-            self.leases
-                .values_mut()
-                .for_each(|lease| lease.until = until);
+            self.leases.values_mut().for_each(|lease| lease.until = until);
         }
         let over = |lease: &&Lease| lease.until <= self.now;
         let mut over: Vec<_> = self
@@ -280,8 +265,7 @@ impl Registry {
             .map(|l| (l.until, l.peer.id()))
             .collect();
         over.sort_unstable();
-        over.into_iter()
-            .for_each(|(_, id)| self.end(id, Why::Expired));
+        over.into_iter().for_each(|(_, id)| self.end(id, Why::Expired));
     }
 
     fn end(&mut self, id: PeerId, why: Why) {
@@ -327,10 +311,7 @@ impl Registry {
     }
 
     fn entry(&self, peer: &Peer, since: Duration) -> Entry {
-        let until = self
-            .leases
-            .get(&peer.id())
-            .map_or(Duration::ZERO, |lease| lease.until);
+        let until = self.leases.get(&peer.id()).map_or(Duration::ZERO, |lease| lease.until);
         let age = self.now.saturating_sub(since).as_millis();
         Entry {
             peer: peer.clone(),

@@ -151,11 +151,7 @@ impl Encoder<ClientMessage<Request>> for ClientCodec {
 
     fn encode(&mut self, message: ClientMessage<Request>, to: &mut BytesMut) -> io::Result<()> {
         let asked = match message {
-            ClientMessage::Request(tarpc::Request {
-                context,
-                id,
-                message,
-            }) => {
+            ClientMessage::Request(tarpc::Request { context, id, message }) => {
                 let left = context.deadline.saturating_duration_since(Instant::now());
                 let deadline_ms = crate::protocol::millis(left);
                 Asked::Call {
@@ -166,9 +162,7 @@ impl Encoder<ClientMessage<Request>> for ClientCodec {
             }
             ClientMessage::Cancel { request_id, .. } => Asked::Cancel { id: request_id },
             _ => {
-                return Err(malformed(
-                    "tarpc sends a kind of message that is not known here",
-                ));
+                return Err(malformed("tarpc sends a kind of message that is not known here"));
             }
         };
         self.0.encode(&asked, to)
@@ -185,11 +179,7 @@ struct Frames {
 
 impl Frames {
     fn new(inward_max: usize, outward_max: usize) -> Self {
-        let limited = |max| {
-            LengthDelimitedCodec::builder()
-                .max_frame_length(max)
-                .new_codec()
-        };
+        let limited = |max| LengthDelimitedCodec::builder().max_frame_length(max).new_codec();
         Self {
             inward: limited(inward_max),
             outward: limited(outward_max),
@@ -198,12 +188,10 @@ impl Frames {
     }
 
     fn decode<T: DeserializeOwned>(&mut self, bytes: &mut BytesMut) -> io::Result<Option<T>> {
-        let frame = self.inward.decode(bytes).map_err(|_| {
-            malformed(format!(
-                "a frame of more than {} bytes was announced",
-                self.inward_max
-            ))
-        })?;
+        let frame = self
+            .inward
+            .decode(bytes)
+            .map_err(|_| malformed(format!("a frame of more than {} bytes was announced", self.inward_max)))?;
         let Some(frame) = frame else { return Ok(None) };
         match postcard::take_from_bytes(&frame) {
             Ok((body, [])) => Ok(Some(body)),
@@ -247,9 +235,7 @@ mod tests {
                 deadline_ms,
                 request: Request::List,
             };
-            let decoded = RegistryCodec::new()
-                .decode(&mut asked(&call))
-                .expect("well formed");
+            let decoded = RegistryCodec::new().decode(&mut asked(&call)).expect("well formed");
             let Some(ClientMessage::Request(request)) = decoded else {
                 panic!("a request")
             };
@@ -267,22 +253,13 @@ mod tests {
         let mut long = good.clone();
         long[3] += 1;
         long.extend_from_slice(&[0]);
-        assert!(
-            RegistryCodec::new().decode(&mut long).is_err(),
-            "trailing byte"
-        );
+        assert!(RegistryCodec::new().decode(&mut long).is_err(), "trailing byte");
         let mut cut = good.clone();
         cut.truncate(good.len() - 1);
-        assert!(matches!(
-            RegistryCodec::new().decode(&mut cut.clone()),
-            Ok(None)
-        ));
+        assert!(matches!(RegistryCodec::new().decode(&mut cut.clone()), Ok(None)));
         assert!(RegistryCodec::new().decode_eof(&mut cut).is_err());
         good[4] = 0xff;
-        assert!(
-            RegistryCodec::new().decode(&mut good).is_err(),
-            "unknown variant"
-        );
+        assert!(RegistryCodec::new().decode(&mut good).is_err(), "unknown variant");
         let mut http = BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..]);
         assert!(RegistryCodec::new().decode(&mut http).is_err(), "oversized");
     }
@@ -314,13 +291,8 @@ mod tests {
             message: Ok(Answer::News(news.clone())),
         };
         let mut bytes = BytesMut::new();
-        RegistryCodec::new()
-            .encode(response, &mut bytes)
-            .expect("fits");
-        let decoded = ClientCodec::new()
-            .decode(&mut bytes)
-            .expect("reads")
-            .expect("whole");
+        RegistryCodec::new().encode(response, &mut bytes).expect("fits");
+        let decoded = ClientCodec::new().decode(&mut bytes).expect("reads").expect("whole");
         assert_eq!(decoded.message, Ok(Answer::News(news)));
     }
 }

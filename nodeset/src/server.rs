@@ -65,9 +65,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let Limits {
-            lease, max_peers, ..
-        } = Limits::default();
+        let Limits { lease, max_peers, .. } = Limits::default();
         Self {
             lease,
             max_peers,
@@ -130,15 +128,8 @@ impl Server {
     /// # Errors
     /// A listener that the runtime cannot take, before anything is served. Once it serves, it does
     /// not fail.
-    pub async fn run(
-        self,
-        listeners: Vec<StdListener>,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> io::Result<()> {
-        let listeners = listeners
-            .into_iter()
-            .map(adopt)
-            .collect::<io::Result<Vec<_>>>()?;
+    pub async fn run(self, listeners: Vec<StdListener>, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+        let listeners = listeners.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()?;
         let instance = Instance(random_u64());
         let (owner, mail) = Owner::new(instance, self.limits, self.state, self.stats.clone());
         let mut owner_task = JoinSet::new(); // a set, so that dropping this future stops the task

@@ -171,12 +171,16 @@ impl Engine {
 
     pub(super) fn on_beat(&mut self, slot: Slot, beat: Beat) {
         if self.is_finding() {
-            return;
+            // A heartbeat is a member's: it is there to be asked.
+            return self.found_later(slot);
         }
         if beat.digest.get(self.me) > self.roster[self.my_slot].delivered {
             return self.odd(slot, "has delivered messages of this member that it never sent");
         }
         let (now, from) = (self.now, self.roster[slot].id);
+        if beat.digest.get(from) > 0 {
+            self.ensure_record(slot);
+        }
         let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
         if merged || !self.config.rules.digest_after_view {
             let peer = &mut self.roster[slot].peer;

@@ -15,6 +15,7 @@ impl Engine {
             return;
         }
         self.note_unheard();
+        self.tell_gone();
         for slot in self.roster.slots() {
             if slot == self.my_slot {
                 continue;
@@ -37,6 +38,19 @@ impl Engine {
             .collect();
         for slot in hearing {
             self.roster[slot].peer.unheard_since = now;
+        }
+    }
+
+    /// As soon as a process seems gone everyone is told: closing it waits for what all of them see.
+    fn tell_gone(&mut self) {
+        let mut news = false;
+        for slot in self.roster.slots() {
+            let gone = self.sees_gone(slot) && self.roster[slot].counts();
+            news |= gone && !self.roster[slot].peer.gone_told;
+            self.roster[slot].peer.gone_told = gone;
+        }
+        if news {
+            self.beat_everyone(false);
         }
     }
 

@@ -35,7 +35,8 @@ pub struct Config {
     pub window_bytes: u64,
     /// A full window without progress for so long makes a member lagging, which holds nobody back.
     pub lagging_after: Micros,
-    /// Most origins in one group at a time, members that left and are not retired included.
+    /// Most origins that one member admits to its group in its life, those included that left: their last seq is
+    /// kept, so that late copies are known.
     pub max_origins: usize,
     /// How long a joiner looks for a member before it founds the group itself. 500 ms: several times a dial.
     pub found_after: Micros,

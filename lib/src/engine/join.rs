@@ -65,6 +65,16 @@ impl Engine {
         }
     }
 
+    /// Someone is a member: ask it, and leave it time to answer before founding.
+    pub(super) fn found_later(&mut self, slot: Slot) {
+        let later = self.now + self.config.found_after;
+        let Phase::Joining(joining) = &mut self.phase else {
+            return;
+        };
+        joining.found_at = joining.found_at.max(later);
+        self.join_over(slot);
+    }
+
     fn forget_messages(&mut self) {
         self.roster.all_mut().for_each(|(_, known)| known.forget_messages());
         self.log.clear();

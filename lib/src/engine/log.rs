@@ -82,6 +82,15 @@ impl Log {
         });
     }
 
+    /// Lets one kept message go; false if there is none.
+    pub(super) fn drop_kept(&mut self) -> bool {
+        let Some((_, message)) = self.kept.pop_first() else {
+            return false;
+        };
+        self.kept_bytes -= cost(&message, false);
+        true
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

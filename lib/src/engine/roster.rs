@@ -134,6 +134,8 @@ pub(super) struct Peer {
     pub(super) unheard_since: Micros,
     /// Since when its address refuses connections.
     pub(super) refused_at: Micros,
+    /// Everyone was told that it seems gone.
+    pub(super) gone_told: bool,
     /// The attempt of the last greeting.
     pub(super) attempt: u32,
 }

@@ -62,6 +62,8 @@ impl Engine {
         let is_stable = |slot: Slot, seq: u64| stable.get(slot as usize).is_some_and(|&upto| upto >= seq);
         self.log.release_kept(|slot, seq| !is_stable(slot, seq));
         let hard = budget.saturating_mul(self.config.retention_factor);
+        // What is below the base anyway goes first: letting it go changes nothing of what is told to others.
+        while self.log.bytes() > hard && self.log.drop_kept() {}
         while let Some((slot, message)) = self.log.front() {
             let (slot, seq, bytes) = (*slot, message.dot.seq, self.log.bytes());
             if bytes <= budget || !(is_stable(slot, seq) || bytes > hard) {

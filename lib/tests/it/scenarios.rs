@@ -63,7 +63,7 @@ fn a_joiners_cut_races_an_in_flight_cause() {
         .at(SECOND, slow(A, D, 4 * SECOND))
         .at(SECOND, Act::Answer { seat: B, from: A })
         .at(SECOND, say(A))
-        .at(SECOND + 15 * MS, start(D, &[C]))
+        .at(SECOND + 100 * MS, start(D, &[C]))
         .at(6 * SECOND, say(D));
     plan.seats = 4;
     check(&plan, |counts| {

@@ -14,9 +14,7 @@ use tokio_util::codec::Framed;
 
 use crate::peer::Peer;
 use crate::printable::printable;
-use crate::protocol::{
-    Answer, Entry, Health, News, PROTOCOL_VERSION, Position, Refusal, Request, millis,
-};
+use crate::protocol::{Answer, Entry, Health, News, PROTOCOL_VERSION, Position, Refusal, Request, millis};
 use crate::rpc::ClientCodec;
 
 /// How long one address may take to accept a connection: three round trips on the worst network
@@ -106,11 +104,7 @@ impl Calls {
     }
 
     /// One long poll.
-    pub(super) async fn watch(
-        &self,
-        since: Option<Position>,
-        wait: Duration,
-    ) -> Result<News, AskError> {
+    pub(super) async fn watch(&self, since: Option<Position>, wait: Duration) -> Result<News, AskError> {
         let request = Request::Watch {
             since,
             wait_ms: millis(wait),
@@ -158,9 +152,7 @@ async fn resolve(registry: &str) -> Result<Vec<SocketAddr>, AskError> {
     let name = registry.to_owned();
     let search = move || drop(found.send(name.to_socket_addrs().map(Vec::from_iter)));
     let thread = std::thread::Builder::new().name("nodeset-resolve".into());
-    thread
-        .spawn(search)
-        .map_err(|error| failed(error.to_string()))?;
+    thread.spawn(search).map_err(|error| failed(error.to_string()))?;
     match finding.await {
         Ok(Ok(addrs)) if addrs.is_empty() => Err(failed("it has no address".into())),
         Ok(Ok(addrs)) => Ok(addrs),
@@ -215,19 +207,11 @@ pub async fn health(registry: &str, limit: Duration) -> Result<Health, AskError>
 /// # Errors
 /// See [`AskError`]: refused with [`Refusal::Nobody`] or [`Refusal::Ambiguous`], nothing changed;
 /// without an answer it is unknown whether the peer was evicted.
-pub async fn evict(
-    registry: &str,
-    target: &str,
-    limit: Duration,
-) -> Result<(Peer, Duration), AskError> {
+pub async fn evict(registry: &str, target: &str, limit: Duration) -> Result<(Peer, Duration), AskError> {
     let connection = Connection::open(registry, limit).await?;
-    let request = Request::Evict {
-        target: target.into(),
-    };
+    let request = Request::Evict { target: target.into() };
     match connection.calls.ask(request, limit).await? {
-        Answer::Evicted { peer, refused_ms } => {
-            Ok((peer, Duration::from_millis(refused_ms.into())))
-        }
+        Answer::Evicted { peer, refused_ms } => Ok((peer, Duration::from_millis(refused_ms.into()))),
         _ => Err(connection.calls.confused()),
     }
 }

@@ -84,12 +84,7 @@ impl Told {
                 union.entry(*id).or_insert(peer);
             }
         }
-        if let Some(id) = self
-            .peers
-            .keys()
-            .find(|id| !union.contains_key(id))
-            .copied()
-        {
+        if let Some(id) = self.peers.keys().find(|id| !union.contains_key(id)).copied() {
             self.peers.remove(&id);
             return Some(Contact::Gone { id });
         }
@@ -155,28 +150,13 @@ mod tests {
             "",
             "not tried yet"
         );
+        assert_eq!(say(&mut told, &[link(&[1, 9], true, true), LinkState::new()]), "+1");
         assert_eq!(
-            say(&mut told, &[link(&[1, 9], true, true), LinkState::new()]),
-            "+1"
-        );
-        assert_eq!(
-            say(
-                &mut told,
-                &[link(&[1], true, true), link(&[1, 2], true, true)]
-            ),
+            say(&mut told, &[link(&[1], true, true), link(&[1, 2], true, true)]),
             "+2"
         );
-        assert_eq!(
-            say(
-                &mut told,
-                &[link(&[], true, true), link(&[1, 2], true, true)]
-            ),
-            ""
-        );
-        assert_eq!(
-            say(&mut told, &[link(&[], true, true), link(&[2], true, true)]),
-            "-1"
-        );
+        assert_eq!(say(&mut told, &[link(&[], true, true), link(&[1, 2], true, true)]), "");
+        assert_eq!(say(&mut told, &[link(&[], true, true), link(&[2], true, true)]), "-1");
         let lost = link(&[2], false, true);
         assert_eq!(
             say(&mut told, &[link(&[3], true, true), lost.clone()]),
@@ -184,18 +164,12 @@ mod tests {
             "still counts"
         );
         assert_eq!(
-            say(
-                &mut told,
-                &[link(&[3], true, true), link(&[2], false, false)]
-            ),
+            say(&mut told, &[link(&[3], true, true), link(&[2], false, false)]),
             "-2"
         );
         assert_eq!(say(&mut told, &[link(&[3], false, false), lost]), "?");
         assert_eq!(
-            say(
-                &mut told,
-                &[link(&[4], true, true), link(&[], false, false)]
-            ),
+            say(&mut told, &[link(&[4], true, true), link(&[], false, false)]),
             "-3 +4"
         );
     }

@@ -133,11 +133,7 @@ impl Link {
     /// Registers first and asks for the list then: of two peers that have both done so, at least
     /// one was told of the other at once.
     async fn session(&self, connection: Connection, view: &mut View) -> End {
-        let Connection {
-            calls,
-            mut pump,
-            lease,
-        } = connection;
+        let Connection { calls, mut pump, lease } = connection;
         let mut wish = self.wish.clone();
         wish.mark_unchanged(); // before it is read: what changes from here on is said again
         let granted = match self.register(&calls, lease).await {
@@ -268,9 +264,7 @@ impl Link {
     }
 
     fn holds_nothing(&self) -> bool {
-        self.state()
-            .believed_until
-            .is_none_or(|until| until <= Instant::now())
+        self.state().believed_until.is_none_or(|until| until <= Instant::now())
     }
 
     /// Changes this link's state and wakes readers if it is different then. A mere renewal wakes

@@ -38,17 +38,10 @@ impl View {
     }
 
     /// Takes in what the registry told in answer to a watch from [`View::at`].
-    pub(super) fn apply(
-        &mut self,
-        news: News,
-        lease: Duration,
-        now: Instant,
-    ) -> Result<(), Contradiction> {
+    pub(super) fn apply(&mut self, news: News, lease: Duration, now: Instant) -> Result<(), Contradiction> {
         match news {
             News::Resync { at, entries } => {
-                let peers = entries
-                    .into_iter()
-                    .map(|entry| (entry.peer.id(), entry.peer));
+                let peers = entries.into_iter().map(|entry| (entry.peer.id(), entry.peer));
                 self.resync(at.instance, peers.collect(), now + lease);
                 self.at = Some(at);
             }
@@ -158,8 +151,7 @@ mod tests {
     #[test]
     fn a_restarted_registry_has_one_lease_to_mention_everyone() {
         let (mut view, start) = (View::default(), Instant::now());
-        view.apply(list(1, 9, &[1, 2, 3]), LEASE, start)
-            .expect("applies");
+        view.apply(list(1, 9, &[1, 2, 3]), LEASE, start).expect("applies");
         view.apply(list(2, 1, &[3]), LEASE, start).expect("applies");
         assert_eq!(ids(&view), [1, 2, 3], "1 and 2 are believed for a lease");
         let back = News::Changes {
@@ -176,10 +168,8 @@ mod tests {
     #[test]
     fn a_list_of_the_same_instance_is_final() {
         let (mut view, start) = (View::default(), Instant::now());
-        view.apply(list(1, 9, &[1, 2]), LEASE, start)
-            .expect("applies");
-        view.apply(list(1, 99, &[2]), LEASE, start)
-            .expect("applies");
+        view.apply(list(1, 9, &[1, 2]), LEASE, start).expect("applies");
+        view.apply(list(1, 99, &[2]), LEASE, start).expect("applies");
         assert_eq!((ids(&view), view.deadline()), (vec![2], None));
     }
 
@@ -193,21 +183,11 @@ mod tests {
             }]
         };
         let changes = |at, changes| News::Changes { at, changes };
-        assert_eq!(
-            view.apply(changes(at(1, 1), gone()), LEASE, start),
-            Err(Contradiction)
-        );
+        assert_eq!(view.apply(changes(at(1, 1), gone()), LEASE, start), Err(Contradiction));
         view.apply(list(1, 9, &[1]), LEASE, start).expect("applies");
-        assert_eq!(
-            view.apply(changes(at(1, 11), gone()), LEASE, start),
-            Err(Contradiction)
-        );
-        assert_eq!(
-            view.apply(changes(at(2, 10), gone()), LEASE, start),
-            Err(Contradiction)
-        );
-        view.apply(changes(at(1, 10), gone()), LEASE, start)
-            .expect("applies");
+        assert_eq!(view.apply(changes(at(1, 11), gone()), LEASE, start), Err(Contradiction));
+        assert_eq!(view.apply(changes(at(2, 10), gone()), LEASE, start), Err(Contradiction));
+        view.apply(changes(at(1, 10), gone()), LEASE, start).expect("applies");
         assert!(view.peers().is_empty());
     }
 }

@@ -32,24 +32,11 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are those of `Request`")]
 pub enum Ask {
-    Register {
-        peer: Peer,
-        holder: Holder,
-        turn: u64,
-    },
-    Leave {
-        id: PeerId,
-        holder: Holder,
-        turn: u64,
-    },
+    Register { peer: Peer, holder: Holder, turn: u64 },
+    Leave { id: PeerId, holder: Holder, turn: u64 },
     List,
-    Watch {
-        since: Option<Position>,
-        wait: Duration,
-    },
-    Evict {
-        target: String,
-    },
+    Watch { since: Option<Position>, wait: Duration },
+    Evict { target: String },
     Health,
 }
 

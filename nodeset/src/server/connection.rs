@@ -46,13 +46,7 @@ enum End {
 }
 
 /// Serves one connection until its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    from: SocketAddr,
-    mail: Mail,
-    lease: Duration,
-    stats: Stats,
-) {
+pub(super) async fn serve(stream: TcpStream, from: SocketAddr, mail: Mail, lease: Duration, stats: Stats) {
     stats.count_connection();
     drop(stream.set_nodelay(true)); // only costs time if it fails
     let framed = Framed::new(stream, RegistryCodec::new());
@@ -136,22 +130,15 @@ impl Desk {
         &mut self,
         tracked: TrackedRequest<Request>,
     ) -> Result<Option<impl Future<Output = (u64, Caller, Option<Answer>)> + use<>>, End> {
-        let tarpc::Request {
-            id,
-            context,
-            message,
-        } = tracked.request;
+        let tarpc::Request { id, context, message } = tracked.request;
         let ask = match message {
             Request::Hello { version } => return self.on_hello(id, version).await.map(|()| None),
             _ if !self.greeted => {
-                self.answer(id, Answer::Refused(Refusal::HelloFirst))
-                    .await?;
+                self.answer(id, Answer::Refused(Refusal::HelloFirst)).await?;
                 return Err(End::Broken("its first request was not a hello".into()));
             }
             Request::Watch { since, wait_ms } => {
-                let left = context
-                    .deadline
-                    .saturating_duration_since(std::time::Instant::now());
+                let left = context.deadline.saturating_duration_since(std::time::Instant::now());
                 let wait = Duration::from_millis(wait_ms.into());
                 let wait = wait.min(left.saturating_sub(WATCH_MARGIN));
                 Ok(Ask::Watch { since, wait })
@@ -170,13 +157,11 @@ impl Desk {
         if may_wait {
             self.waiting.insert(caller);
             let answer = Abortable::new(answer, tracked.abort_registration);
-            return Ok(Some(async move {
-                (id, caller, answer.await.ok().and_then(Result::ok))
-            }));
+            return Ok(Some(
+                async move { (id, caller, answer.await.ok().and_then(Result::ok)) },
+            ));
         }
-        let answer = answer
-            .await
-            .map_err(|_| End::Quiet("the server stops".into()))?;
+        let answer = answer.await.map_err(|_| End::Quiet("the server stops".into()))?;
         self.answer(id, answer).await.map(|()| None)
     }
 
@@ -207,8 +192,7 @@ impl Desk {
     }
 
     async fn answer(&mut self, request_id: u64, answer: Answer) -> Result<(), End> {
-        self.stats
-            .count_request(matches!(answer, Answer::Refused(_)));
+        self.stats.count_request(matches!(answer, Answer::Refused(_)));
         let response = tarpc::Response {
             request_id,
             message: Ok(answer),
@@ -216,9 +200,7 @@ impl Desk {
         match timeout(WRITE_MAX, self.channel.send(response)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::Quiet(error.to_string())),
-            Err(_) => Err(End::Broken(format!(
-                "it did not take an answer for {WRITE_MAX:?}"
-            ))),
+            Err(_) => Err(End::Broken(format!("it did not take an answer for {WRITE_MAX:?}"))),
         }
     }
 }
@@ -226,11 +208,7 @@ impl Desk {
 /// The edge: from here on, every field is in order.
 fn checked(request: Request) -> Result<Ask, Refusal> {
     Ok(match request {
-        Request::Register {
-            claim,
-            holder,
-            turn,
-        } => Ask::Register {
+        Request::Register { claim, holder, turn } => Ask::Register {
             peer: claim.check()?,
             holder,
             turn,

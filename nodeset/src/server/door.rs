@@ -59,11 +59,7 @@ pub(super) struct Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut inside = self
-            .door
-            .inside
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.door.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_one) = inside.get_mut(&self.ip) {
             *of_one -= 1;
             if *of_one == 0 {

@@ -66,12 +66,7 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(
-        instance: Instance,
-        limits: Limits,
-        state: Option<StateDir>,
-        stats: Stats,
-    ) -> (Self, Mail) {
+    pub(super) fn new(instance: Instance, limits: Limits, state: Option<StateDir>, stats: Stats) -> (Self, Mail) {
         let (kept, saver) = state.map(StateDir::start).unzip();
         let kept = kept.unwrap_or_default();
         let offset = kept.iter().map(|kept| kept.age).max().unwrap_or_default();
@@ -100,10 +95,7 @@ impl Owner {
     /// Works until nobody can write to it any more, then writes the state a last time.
     pub(super) async fn run(mut self) {
         loop {
-            let tick = self
-                .registry
-                .deadline()
-                .map(|at| self.zero + (at - self.offset));
+            let tick = self.registry.deadline().map(|at| self.zero + (at - self.offset));
             let input = tokio::select! {
                 biased; // a tick is soon over, and a flood of letters must not put it off
                 () = until(tick) => Input::Tick,

@@ -88,10 +88,7 @@ impl StateDir {
 
     /// The leases found, and the way to write later ones.
     pub(super) fn start(mut self) -> (Vec<Kept>, Saver) {
-        let kept = self
-            .found
-            .take()
-            .map_or_else(Vec::new, |bytes| self.read(&bytes));
+        let kept = self.found.take().map_or_else(Vec::new, |bytes| self.read(&bytes));
         let (latest, mut changes) = watch::channel(Vec::new());
         let task = tokio::spawn(async move {
             let dir = Arc::new(self);
@@ -106,10 +103,7 @@ impl StateDir {
 
     fn read(&self, bytes: &[u8]) -> Vec<Kept> {
         decode(bytes).unwrap_or_else(|| {
-            tracing::warn!(
-                "{LEASES} in {} is damaged: starting empty",
-                self.dir.display()
-            );
+            tracing::warn!("{LEASES} in {} is damaged: starting empty", self.dir.display());
             drop(fs::rename(self.dir.join(LEASES), self.dir.join(ASIDE)));
             Vec::new()
         })
@@ -167,9 +161,7 @@ fn encode(kept: &[Kept]) -> Vec<u8> {
              turn,
              age,
          }| {
-            let since = now
-                .checked_sub(*age)
-                .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let since = now.checked_sub(*age).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
             Saved {
                 peer: peer.clone(),
@@ -204,8 +196,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<Kept>> {
             age: age.unwrap_or_default(),
         }
     };
-    rest.is_empty()
-        .then(|| saved.into_iter().map(keep).collect())
+    rest.is_empty().then(|| saved.into_iter().map(keep).collect())
 }
 
 /// FNV-1a: against a damaged disk, not against an adversary, who would own the directory.
@@ -239,9 +230,7 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_and_damage_is_noticed() {
         let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-        let peer = Registration::new(7.into(), "ana", addr)
-            .check()
-            .expect("well formed");
+        let peer = Registration::new(7.into(), "ana", addr).check().expect("well formed");
         let age = Duration::from_secs(90);
         let kept = vec![Kept {
             peer,
@@ -251,10 +240,7 @@ mod tests {
         }];
         let bytes = encode(&kept);
         let back = decode(&bytes).expect("whole");
-        assert_eq!(
-            (back.len(), &back[0].peer, back[0].turn),
-            (1, &kept[0].peer, 5)
-        );
+        assert_eq!((back.len(), &back[0].peer, back[0].turn), (1, &kept[0].peer, 5));
         assert!(back[0].age >= age);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();

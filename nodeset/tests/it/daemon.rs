@@ -24,14 +24,7 @@ async fn the_first_line_names_the_address_and_signals_end_it_well() {
         (&["-qqq"][..], "-TERM"),
         (&["-vv", "--max-peers", "9"], "-INT"),
         (
-            &[
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-format",
-                "json",
-                "-q",
-            ],
+            &["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "-q"],
             "-TERM",
         ),
     ] {
@@ -67,16 +60,8 @@ async fn every_failure_has_its_code_and_its_words() {
         (&["--max-peers", "0"], 2, "1024"),
         (&["bogus"], 2, "bogus"),
         (&["invite"], 2, "not available yet"),
-        (
-            &["list", "-r", "no-such-host.invalid:1"],
-            3,
-            "no-such-host.invalid:1",
-        ),
-        (
-            &["health", "-r", &taken, "--timeout", "100ms"],
-            3,
-            "did not answer",
-        ),
+        (&["list", "-r", "no-such-host.invalid:1"], 3, "no-such-host.invalid:1"),
+        (&["health", "-r", &taken, "--timeout", "100ms"], 3, "did not answer"),
         (
             &["evict", "ana", "-r", &taken, "--timeout", "100ms"],
             3,
@@ -85,11 +70,7 @@ async fn every_failure_has_its_code_and_its_words() {
     ];
     for (arguments, code, words) in cases {
         let (found, stdout, stderr) = ask(arguments).await;
-        assert_eq!(
-            (found, stdout.as_str()),
-            (code, ""),
-            "{arguments:?}: {stderr}"
-        );
+        assert_eq!((found, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
     }
     drop(busy);
@@ -105,15 +86,9 @@ async fn every_failure_has_its_code_and_its_words() {
 async fn every_change_is_one_line() {
     let mut daemon = Daemon::start(&["--lease", "600ms"]).await;
     let (ana, _) = join(&daemon, peer(1, "ana")).await;
-    assert_eq!(
-        daemon.says("ana").await,
-        "join ana#00000000 127.0.0.1:40001 (1 live)"
-    );
+    assert_eq!(daemon.says("ana").await, "join ana#00000000 127.0.0.1:40001 (1 live)");
     let (bob, _) = join(&daemon, peer(2, "bob")).await;
-    assert_eq!(
-        daemon.says("bob").await,
-        "join bob#00000000 127.0.0.1:40002 (2 live)"
-    );
+    assert_eq!(daemon.says("bob").await, "join bob#00000000 127.0.0.1:40002 (2 live)");
     ana.update("anna", &[]).expect("well formed");
     assert_eq!(
         daemon.says("anna").await,
@@ -126,19 +101,14 @@ async fn every_change_is_one_line() {
     );
     drop(bob);
     let expire = daemon.says("bob").await;
-    assert!(
-        expire.starts_with("expire bob#00000000 (no renewal for 0."),
-        "{expire}"
-    );
+    assert!(expire.starts_with("expire bob#00000000 (no renewal for 0."), "{expire}");
     assert!(expire.ends_with("s, 0 live)"), "{expire}");
 
     let (_cyd, _) = join(&daemon, peer(3, "cyd")).await;
     let (code, stdout, _) = ask(&["evict", "cyd", "-r", &daemon.name()]).await;
     let words = "evicted cyd#00000000; its id is refused for 600ms\n";
     assert_eq!((code, stdout.as_str()), (0, words));
-    daemon
-        .says("evict cyd#00000000 127.0.0.1:40003 (0 live)")
-        .await;
+    daemon.says("evict cyd#00000000 127.0.0.1:40003 (0 live)").await;
     daemon.says("join cyd").await; // not told, so back when the time is over
 }
 
@@ -159,27 +129,13 @@ async fn lists_are_for_scripts() {
     let (code, stdout, _) = ask(&["list", "-r", &daemon.name()]).await;
     assert_eq!(code, 0);
     let cells: Vec<_> = stdout.trim_end().split('\t').collect();
-    assert_eq!(
-        cells[..4],
-        ["ana#7f3a01c2", "ana", "127.0.0.1:40001", "lobby,ops"]
-    );
-    assert!(
-        cells[4].ends_with('Z') && cells[5].parse::<f64>().is_ok(),
-        "{stdout}"
-    );
+    assert_eq!(cells[..4], ["ana#7f3a01c2", "ana", "127.0.0.1:40001", "lobby,ops"]);
+    assert!(cells[4].ends_with('Z') && cells[5].parse::<f64>().is_ok(), "{stdout}");
 
     let (_, stdout, _) = ask(&["list", "--json", "-r", &daemon.name()]).await;
     let object: serde_json::Value = serde_json::from_str(&stdout).expect("one object");
-    let keys: Vec<_> = object
-        .as_object()
-        .expect("an object")
-        .keys()
-        .cloned()
-        .collect();
-    assert_eq!(
-        keys,
-        ["addr", "id", "nick", "rooms", "seconds_left", "since"]
-    );
+    let keys: Vec<_> = object.as_object().expect("an object").keys().cloned().collect();
+    assert_eq!(keys, ["addr", "id", "nick", "rooms", "seconds_left", "since"]);
     assert_eq!(object["rooms"], serde_json::json!(["lobby", "ops"]));
     let left = object["seconds_left"].as_f64().expect("a number");
     assert!((0.0..=30.0).contains(&left), "{left}");
@@ -192,12 +148,7 @@ async fn lists_are_for_scripts() {
             .starts_with("join\tana#7f3a01c2\tana\t127.0.0.1:40001")
     );
     ana.leave().await;
-    assert!(
-        line()
-            .await
-            .expect("a line")
-            .starts_with("leave\tana#7f3a01c2\t")
-    );
+    assert!(line().await.expect("a line").starts_with("leave\tana#7f3a01c2\t"));
 
     // The daemon dies and another takes its place: the watch goes on.
     let addr = daemon.name();
@@ -205,12 +156,7 @@ async fn lists_are_for_scripts() {
     daemon.ended().await;
     let daemon = Daemon::spawn(nodesetd(&["--listen", &addr])).await;
     let (_bob, _) = join(&daemon, peer(2, "bob")).await;
-    assert!(
-        line()
-            .await
-            .expect("a line")
-            .starts_with("join\tbob#00000000\t")
-    );
+    assert!(line().await.expect("a line").starts_with("join\tbob#00000000\t"));
 }
 
 #[tokio::test]
@@ -228,20 +174,11 @@ async fn a_reader_that_stops_reading_is_no_error() {
     ] {
         let mut child = nodesetd(arguments).spawn().expect("spawned");
         drop(child.stdout.take());
-        let output = soon("the end", child.wait_with_output())
-            .await
-            .expect("ended");
+        let output = soon("the end", child.wait_with_output()).await.expect("ended");
         let stderr = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(
-            (output.status.code(), stderr.as_str()),
-            (Some(0), ""),
-            "{arguments:?}"
-        );
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
-    for (arguments, word) in [
-        (&["completions", "bash"][..], "nodesetd()"),
-        (&["man"], ".TH"),
-    ] {
+    for (arguments, word) in [(&["completions", "bash"][..], "nodesetd()"), (&["man"], ".TH")] {
         assert!(ask(arguments).await.1.contains(word));
     }
 }
@@ -265,10 +202,7 @@ async fn nonsense_on_the_port_is_one_line_and_disturbs_nobody() {
     let (_, _, log) = daemon.ended().await;
     assert_eq!(log.len(), 3, "{log:?}");
     let too_long = "closed: a frame of more than 65536 bytes was announced";
-    assert_eq!(
-        log[0],
-        format!("warning: connection from {} {too_long}", own[0])
-    );
+    assert_eq!(log[0], format!("warning: connection from {} {too_long}", own[0]));
     assert!(log[1].starts_with(&format!("warning: connection from {} closed: ", own[1])));
     assert!(log[2].starts_with("join bob"));
 }
@@ -281,34 +215,19 @@ async fn a_registry_that_stood_still_does_not_blame_its_peers() {
     let met = |contact| matches!(contact, Some(Contact::Live { nick, .. }) if nick == "bob");
     assert!(met(soon("bob", contacts.next()).await));
     daemon.signal("-STOP").await;
-    assert_eq!(
-        soon("silence", contacts.next()).await,
-        Some(Contact::Unknown)
-    );
+    assert_eq!(soon("silence", contacts.next()).await, Some(Contact::Unknown));
     daemon.signal("-CONT").await;
-    assert!(
-        met(soon("bob again", contacts.next()).await),
-        "said again, not gone"
-    );
+    assert!(met(soon("bob again", contacts.next()).await), "said again, not gone");
 
     daemon.signal("-TERM").await;
     let (_, _, log) = daemon.ended().await;
-    assert!(
-        !log.iter().any(|line| line.starts_with("expire")),
-        "{log:?}"
-    );
+    assert!(!log.iter().any(|line| line.starts_with("expire")), "{log:?}");
 }
 
 #[tokio::test]
 async fn leases_survive_a_kill_where_asked() {
     let dir = std::env::temp_dir().join(format!("nodesetd-state-{}", std::process::id()));
-    let flags = [
-        "-v",
-        "--lease",
-        "1m",
-        "--state-dir",
-        dir.to_str().expect("text"),
-    ];
+    let flags = ["-v", "--lease", "1m", "--state-dir", dir.to_str().expect("text")];
     let mut daemon = Daemon::start(&flags).await;
     let (ana, _) = join(&daemon, peer(1, "ana")).await;
     daemon.says("state written, 1 leases").await;
@@ -323,12 +242,7 @@ async fn leases_survive_a_kill_where_asked() {
     let known = client::list(&daemon.name(), HANG).await.expect("answers");
     assert_eq!(known.len(), 1);
     let forgetful = Daemon::start(&[&flags[..], &["--ephemeral"]].concat()).await;
-    assert!(
-        client::list(&forgetful.name(), HANG)
-            .await
-            .expect("answers")
-            .is_empty()
-    );
+    assert!(client::list(&forgetful.name(), HANG).await.expect("answers").is_empty());
     std::fs::remove_dir_all(dir).expect("removed");
 }
 
@@ -336,21 +250,15 @@ async fn leases_survive_a_kill_where_asked() {
 async fn monitoring_sees_the_counters() {
     let mut daemon = Daemon::start(&["--http", "127.0.0.1:0"]).await;
     let said = daemon.says("http on ").await;
-    let addr = said["http on ".len()..]
-        .split_once(':')
-        .expect("an address");
+    let addr = said["http on ".len()..].split_once(':').expect("an address");
     let port = addr.1.split_once(':').expect("more").0;
     let (_ana, _) = join(&daemon, peer(1, "ana")).await;
     let get = async |path: &str| {
-        let mut http = TcpStream::connect(format!("{}:{port}", addr.0))
-            .await
-            .expect("connect");
+        let mut http = TcpStream::connect(format!("{}:{port}", addr.0)).await.expect("connect");
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
         http.write_all(request.as_bytes()).await.expect("written");
         let mut page = String::new();
-        soon("a page", http.read_to_string(&mut page))
-            .await
-            .expect("text");
+        soon("a page", http.read_to_string(&mut page)).await.expect("text");
         page
     };
     let health = get("/healthz").await;

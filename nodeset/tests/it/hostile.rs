@@ -73,9 +73,7 @@ impl Raw {
     async fn answer(&mut self) -> (u64, Answer) {
         let length = soon("an answer", self.0.read_u32()).await.expect("a frame");
         let mut body = vec![0; length as usize];
-        soon("an answer", self.0.read_exact(&mut body))
-            .await
-            .expect("a frame");
+        soon("an answer", self.0.read_exact(&mut body)).await.expect("a frame");
         let Answered { id, answer } = postcard::from_bytes(&body).expect("an answer");
         (id, answer)
     }
@@ -92,9 +90,9 @@ async fn nonsense_closes_its_own_connection_and_no_other() {
     let registry = Running::start(lease(5_000));
     let mut witness = Raw::greeted(&registry).await;
     let nonsense: [&[u8]; 4] = [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",        // announces 1.2 GB
-        &[0, 1, 0, 1],                               // one byte over the limit
-        &[0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0xff], // no such message
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",              // announces 1.2 GB
+        &[0, 1, 0, 1],                                     // one byte over the limit
+        &[0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0xff],       // no such message
         &[0, 0, 0, 8, 0, 1, 2, 3, 0xff, 0xff, 0xff, 0xff], // no such request
     ];
     for bytes in nonsense {
@@ -111,9 +109,7 @@ async fn nonsense_closes_its_own_connection_and_no_other() {
     assert_eq!(hasty.answer().await.1, Answer::Refused(Refusal::HelloFirst));
     hasty.closed().await;
     let mut stranger = Raw::open(&registry).await;
-    stranger
-        .call(1, 1_000, Request::Hello { version: 999 })
-        .await;
+    stranger.call(1, 1_000, Request::Hello { version: 999 }).await;
     let refusal = Refusal::Version {
         ours: PROTOCOL_VERSION,
         theirs: 999,
@@ -333,11 +329,7 @@ async fn of_two_who_race_for_an_id_one_gets_it() {
         );
         let answers = [one.answer().await.1, two.answer().await.1];
         let granted = |answer: &&Answer| matches!(answer, Answer::Granted { .. });
-        assert_eq!(
-            answers.iter().filter(granted).count(),
-            1,
-            "round {n}: {answers:?}"
-        );
+        assert_eq!(answers.iter().filter(granted).count(), 1, "round {n}: {answers:?}");
         assert!(
             answers.contains(&Answer::Refused(Refusal::Held)),
             "round {n}: {answers:?}"
@@ -348,16 +340,10 @@ async fn of_two_who_race_for_an_id_one_gets_it() {
 
 #[tokio::test]
 async fn a_client_is_not_confused_by_another_server() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("bind");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let addr = listener.local_addr().expect("bound").to_string();
     let server = tokio::spawn(async move {
-        for reply in [
-            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-            b"",
-            &[0, 0, 0, 3, 0, 9, 9],
-        ] {
+        for reply in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"", &[0, 0, 0, 3, 0, 9, 9]] {
             let (mut stream, _) = listener.accept().await.expect("accept");
             stream.write_all(reply).await.expect("write");
         }

@@ -10,10 +10,7 @@ use crate::soon;
 
 pub(super) fn nodesetd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodesetd"));
-    command
-        .args(arguments)
-        .kill_on_drop(true)
-        .stdin(Stdio::null());
+    command.args(arguments).kill_on_drop(true).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NODESETD_") {
@@ -33,10 +30,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) async fn start(arguments: &[&str]) -> Self {
-        Self::spawn(nodesetd(
-            &[&["--listen", "127.0.0.1:0"], arguments].concat(),
-        ))
-        .await
+        Self::spawn(nodesetd(&[&["--listen", "127.0.0.1:0"], arguments].concat())).await
     }
 
     pub(super) async fn spawn(mut command: Command) -> Self {
@@ -47,12 +41,7 @@ impl Daemon {
             .expect("text")
             .expect("a line");
         let (_, rest) = first.split_once("listening on ").expect("the address");
-        let addr = rest
-            .split_once(' ')
-            .expect("more")
-            .0
-            .parse()
-            .expect("an address");
+        let addr = rest.split_once(' ').expect("more").0.parse().expect("an address");
         Self {
             child,
             addr,
@@ -94,22 +83,14 @@ impl Daemon {
         while let Some(line) = soon("the log", self.log.next_line()).await.expect("text") {
             log.push(line);
         }
-        let output = soon("the end", self.child.wait_with_output())
-            .await
-            .expect("ended");
-        (
-            output.status,
-            String::from_utf8(output.stdout).expect("text"),
-            log,
-        )
+        let output = soon("the end", self.child.wait_with_output()).await.expect("ended");
+        (output.status, String::from_utf8(output.stdout).expect("text"), log)
     }
 }
 
 /// Runs to the end: exit code, standard output, standard error.
 pub(super) async fn ask(arguments: &[&str]) -> (i32, String, String) {
-    let output = soon("an answer", nodesetd(arguments).output())
-        .await
-        .expect("ran");
+    let output = soon("an answer", nodesetd(arguments).output()).await.expect("ran");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (
         output.status.code().expect("no signal"),

@@ -25,11 +25,7 @@ const SCAN: Duration = Duration::from_millis(200);
 
 #[test]
 fn leases_and_watches_keep_their_promises() {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .and_then(|n: String| n.parse().ok())
-    };
+    let number = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
     let seeds = match number("NODESET_SEED") {
         Some(one) => one..one + 1,
         None => 0..number("NODESET_SEEDS").unwrap_or(SEEDS),
@@ -124,17 +120,11 @@ impl World {
     fn register(&mut self) {
         let (id, holder) = self.someone();
         let late = self.chance.below(10) == 0; // an old request that arrives late
-        let turn = if late {
-            self.turn.saturating_sub(20)
-        } else {
-            self.turn
-        };
+        let turn = if late { self.turn.saturating_sub(20) } else { self.turn };
         self.turn += 1;
         let nick = format!("p{}", self.chance.below(3));
         let addr = SocketAddr::from(([127, 0, 0, 1], 1 + self.chance.below(2) as u16));
-        let peer = Registration::new(id, nick, addr)
-            .check()
-            .expect("well formed");
+        let peer = Registration::new(id, nick, addr).check().expect("well formed");
         let caller = self.caller();
         self.asked.insert(caller, (id, holder, turn));
         self.step(Input::Ask {
@@ -159,9 +149,7 @@ impl World {
         let caller = self.caller();
         self.step(Input::Ask {
             caller,
-            ask: Ask::Evict {
-                target: id.to_string(),
-            },
+            ask: Ask::Evict { target: id.to_string() },
         });
     }
 
@@ -222,9 +210,7 @@ impl World {
     fn restart(&mut self) {
         self.instance += 1;
         let instance = Instance(self.instance);
-        self.observers
-            .iter_mut()
-            .for_each(|observer| observer.waiting = None);
+        self.observers.iter_mut().for_each(|observer| observer.waiting = None);
         if self.chance.below(2) == 0 {
             self.seen.restarts_empty += 1;
             self.registry = Registry::new(instance, self.limits, self.now);
@@ -242,9 +228,7 @@ impl World {
 
     fn reprieve(&mut self) {
         let now = self.now;
-        self.grants
-            .values_mut()
-            .for_each(|grant| grant.reprieved = Some(now));
+        self.grants.values_mut().for_each(|grant| grant.reprieved = Some(now));
     }
 
     fn step(&mut self, input: Input) {
@@ -290,19 +274,9 @@ impl World {
     fn on_answer(&mut self, caller: Caller, answer: Answer) {
         if let Answer::News(news) = answer {
             let waits = |observer: &&mut Observer| observer.waiting == Some(caller);
-            let observer = self
-                .observers
-                .iter_mut()
-                .find(waits)
-                .expect("told to nobody");
+            let observer = self.observers.iter_mut().find(waits).expect("told to nobody");
             observer.waiting = None;
-            observer.hear(
-                news,
-                &self.past,
-                self.instance,
-                self.limits.history,
-                &mut self.seen,
-            );
+            observer.hear(news, &self.past, self.instance, self.limits.history, &mut self.seen);
         } else if let Some((id, holder, turn)) = self.asked.remove(&caller) {
             self.on_registered(id, holder, turn, answer);
         }
@@ -312,11 +286,7 @@ impl World {
         let (now, lease) = (self.now, self.limits.lease);
         let barred = self.barred.get(&id).is_some_and(|until| *until > now);
         // Live for certain: granted, and the lease is not over whichever way one counts.
-        let live = self
-            .grants
-            .get(&id)
-            .filter(|grant| now < grant.at + lease)
-            .copied();
+        let live = self.grants.get(&id).filter(|grant| now < grant.at + lease).copied();
         match answer {
             Answer::Granted { .. } => {
                 self.seen.grants += 1;
@@ -365,10 +335,7 @@ impl World {
             let last = grant.reprieved.map_or(grant.at, |at| at.max(grant.at));
             // Beyond the scan, time may have passed without a tick only within one step.
             let over = last + self.limits.lease + SCAN;
-            let ticked = self
-                .registry
-                .deadline()
-                .is_none_or(|due| due + SCAN > self.now);
+            let ticked = self.registry.deadline().is_none_or(|due| due + SCAN > self.now);
             assert!(self.now <= over || !ticked, "R2: {id} outlived its lease");
         }
     }

@@ -17,10 +17,7 @@ fn start(registries: &[String], me: Registration) -> (Client, Contacts) {
 /// The next contact, in short: `+1 ana`, `-1`, `?`.
 async fn hear(contacts: &mut Contacts) -> String {
     let short = |id: PeerId| u128::from_be_bytes(id.to_bytes());
-    match soon("a contact", contacts.next())
-        .await
-        .expect("the client runs")
-    {
+    match soon("a contact", contacts.next()).await.expect("the client runs") {
         Contact::Live { id, nick, .. } => format!("+{} {nick}", short(id)),
         Contact::Gone { id } => format!("-{}", short(id)),
         Contact::Unknown => "?".to_owned(),
@@ -44,8 +41,7 @@ async fn peers_meet_change_and_part() {
     assert_eq!(hear(&mut ana_hears).await, "+2 bob");
     assert_eq!(hear(&mut bob_hears).await, "+1 ana");
 
-    bob.update("rob", &["lobby".into(), "ops".into()])
-        .expect("well formed");
+    bob.update("rob", &["lobby".into(), "ops".into()]).expect("well formed");
     assert_eq!(hear(&mut ana_hears).await, "+2 rob");
     assert!(bob.update("no spaces", &[]).is_err());
     let listed = client::list(&registry.name(), HANG).await.expect("answers");
@@ -79,10 +75,7 @@ async fn a_registry_that_restarts_empty_disturbs_nobody() {
 
     let addr = registry.stop().await;
     assert_eq!(hear(&mut ana_hears).await, "?");
-    standing(&mut ana, 0, |standing| {
-        matches!(standing, Standing::Unreachable(_))
-    })
-    .await;
+    standing(&mut ana, 0, |standing| matches!(standing, Standing::Unreachable(_))).await;
     let registry = Running::start_on(addr, lease(2_000));
     assert_eq!(
         hear(&mut ana_hears).await,
@@ -116,10 +109,7 @@ async fn registries_are_united() {
     assert_eq!(met, ["+2 bob", "+3 cyd", "+4 dee"]);
 
     one.stop().await;
-    standing(&mut ana, 0, |standing| {
-        matches!(standing, Standing::Unreachable(_))
-    })
-    .await;
+    standing(&mut ana, 0, |standing| matches!(standing, Standing::Unreachable(_))).await;
     assert!(ana.is_registered(), "the other registry still knows her");
     assert_eq!(
         hear(&mut ana_hears).await,
@@ -163,11 +153,7 @@ async fn what_does_not_answer_is_told_and_tried_again() {
         .expect("bind")
         .local_addr()
         .expect("bound");
-    let registries = [
-        silent_addr,
-        gone.to_string(),
-        "no-such-host.invalid:7420".into(),
-    ];
+    let registries = [silent_addr, gone.to_string(), "no-such-host.invalid:7420".into()];
     let (mut ana, mut ana_hears) = start(&registries, peer(1, "ana"));
     soon("the first attempts to end", ana.settled()).await;
     assert_eq!(hear(&mut ana_hears).await, "?");
@@ -177,14 +163,8 @@ async fn what_does_not_answer_is_told_and_tried_again() {
     };
     let status = ana.status();
     assert!(text(&status[0]).contains("did not answer"), "{status:?}");
-    assert!(
-        text(&status[1]).contains("no registry answers"),
-        "{status:?}"
-    );
-    assert!(
-        text(&status[2]).contains("no-such-host.invalid:7420"),
-        "{status:?}"
-    );
+    assert!(text(&status[1]).contains("no registry answers"), "{status:?}");
+    assert!(text(&status[2]).contains("no-such-host.invalid:7420"), "{status:?}");
     assert!(!ana.is_registered());
 
     let registry = Running::start_on(gone, lease(1_000));
@@ -207,18 +187,12 @@ async fn what_is_refused_is_told() {
     let refused = |part: &'static str| move |standing: &Standing| matches!(standing, Standing::Refused(why) if why.contains(part));
     let (mut bob, mut bob_hears) = start(&[registry.name()], peer(2, "bob"));
     standing(&mut bob, 0, refused("full")).await;
-    assert_eq!(
-        hear(&mut bob_hears).await,
-        "+1 ana",
-        "who is refused may still look"
-    );
+    assert_eq!(hear(&mut bob_hears).await, "+1 ana", "who is refused may still look");
     let (mut impostor, _) = start(&[registry.name()], peer(1, "ana"));
     standing(&mut impostor, 0, refused("another holder")).await;
     drop(impostor);
 
-    let (evicted, _) = client::evict(&registry.name(), "ana", HANG)
-        .await
-        .expect("ana is live");
+    let (evicted, _) = client::evict(&registry.name(), "ana", HANG).await.expect("ana is live");
     assert_eq!(evicted.nick(), "ana");
     assert_eq!(hear(&mut bob_hears).await, "-1");
     standing(&mut bob, 0, |standing| *standing == Standing::Registered).await;
@@ -241,21 +215,13 @@ async fn a_watch_goes_on_where_it_was_or_says_so() {
     let News::Changes { changes, .. } = watch.next(HANG).await.expect("answers") else {
         panic!("a change");
     };
-    assert!(matches!(
-        &changes[..],
-        [Change::Gone { why: Why::Left, .. }]
-    ));
+    assert!(matches!(&changes[..], [Change::Gone { why: Why::Left, .. }]));
 
     let addr = registry.stop().await;
-    soon("the end", watch.next(HANG))
-        .await
-        .expect_err("no registry");
+    soon("the end", watch.next(HANG)).await.expect_err("no registry");
     let _registry = Running::start_on(addr, lease(5_000));
     let news = soon("a list", watch.next(HANG)).await.expect("answers");
-    assert!(
-        matches!(news, News::Resync { .. }),
-        "another instance: {news:?}"
-    );
+    assert!(matches!(news, News::Resync { .. }), "another instance: {news:?}");
 }
 
 #[tokio::test]
@@ -269,10 +235,7 @@ async fn leases_are_kept_over_a_restart_where_asked() {
     let (mut ana, _) = start(&[registry.name()], peer(1, "ana"));
     standing(&mut ana, 0, |standing| *standing == Standing::Registered).await;
     let second = Server::new(options.clone());
-    assert!(matches!(
-        second,
-        Err(SetupError::State(StateError::InUse(_)))
-    ));
+    assert!(matches!(second, Err(SetupError::State(StateError::InUse(_)))));
     drop(ana);
     registry.stop().await;
 
@@ -284,10 +247,7 @@ async fn leases_are_kept_over_a_restart_where_asked() {
 
     std::fs::write(dir.join("leases"), b"nodeset1 but damaged").expect("written");
     let registry = Running::start(options);
-    assert_eq!(
-        client::list(&registry.name(), HANG).await.expect("answers"),
-        []
-    );
+    assert_eq!(client::list(&registry.name(), HANG).await.expect("answers"), []);
     registry.stop().await;
     std::fs::remove_dir_all(dir).expect("removed");
 }

@@ -46,12 +46,7 @@ pub(crate) async fn watch(flags: ListFlags) -> Result<(), Failure> {
         registry: flags.at.registry.clone(),
         waited: flags.at.timeout,
     };
-    let mut news = Some(
-        first
-            .map_err(late)
-            .and_then(|news| news)
-            .map_err(no_answer)?,
-    );
+    let mut news = Some(first.map_err(late).and_then(|news| news).map_err(no_answer)?);
     let mut known = Known {
         rows: BTreeMap::new(),
         json: flags.json,
@@ -129,9 +124,7 @@ struct Row {
 impl Row {
     fn new(entry: &Entry) -> Self {
         let now = SystemTime::now();
-        let since = now
-            .checked_sub(Duration::from_millis(entry.age_ms))
-            .unwrap_or(now);
+        let since = now.checked_sub(Duration::from_millis(entry.age_ms)).unwrap_or(now);
         let left = Duration::from_millis(entry.left_ms.into());
         Self {
             peer: entry.peer.clone(),
@@ -172,23 +165,14 @@ fn table(rows: &[Row]) -> String {
     let heading = ["PEER", "ADDRESS", "ROOMS", "SINCE", "LEFT"].map(String::from);
     let lines = rows.iter().map(|row| {
         let [peer, _, addr, rooms, since, _] = row.cells();
-        [
-            peer,
-            addr,
-            rooms,
-            since,
-            format!("{:.1}s", row.left.as_secs_f64()),
-        ]
+        [peer, addr, rooms, since, format!("{:.1}s", row.left.as_secs_f64())]
     });
     let lines: Vec<_> = std::iter::once(heading).chain(lines).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<_> = (0..5).map(|column| width(column).unwrap_or(0)).collect();
     let mut table = String::new();
     for line in &lines {
-        let cells = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         table.push_str(line.trim_end());
         table.push('\n');
@@ -222,10 +206,7 @@ impl Known {
                 for change in changes {
                     match change {
                         Change::Live(entry) => self.live(&entry)?,
-                        Change::Gone {
-                            peer,
-                            why: Why::Left,
-                        } => self.gone(peer.id(), "leave")?,
+                        Change::Gone { peer, why: Why::Left } => self.gone(peer.id(), "leave")?,
                         Change::Gone {
                             peer,
                             why: Why::Expired,

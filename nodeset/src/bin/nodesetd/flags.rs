@@ -58,12 +58,7 @@ pub(crate) struct ServeFlags {
     #[arg(value_parser = lease)]
     pub(crate) lease: Duration,
     /// Most live peers.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "NODESETD_MAX_PEERS",
-        default_value = "256"
-    )]
+    #[arg(long, value_name = "N", env = "NODESETD_MAX_PEERS", default_value = "256")]
     #[arg(value_parser = max_peers)]
     pub(crate) max_peers: usize,
     /// Keep the leases in this directory, so that a restarted registry knows everyone at once.
@@ -83,12 +78,7 @@ pub(crate) struct ServeFlags {
     #[arg(short, long, action = clap::ArgAction::Count, env = "NODESETD_QUIET")]
     pub(crate) quiet: u8,
     /// What a line of the log looks like.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "NODESETD_LOG_FORMAT",
-        default_value = "text"
-    )]
+    #[arg(long, value_name = "FORMAT", env = "NODESETD_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
 
@@ -107,12 +97,7 @@ pub(crate) struct RegistryFlags {
     #[arg(default_value = "127.0.0.1:7420")]
     pub(crate) registry: String,
     /// How long to wait for its answer.
-    #[arg(
-        long,
-        value_name = "DUR",
-        env = "NODESETD_TIMEOUT",
-        default_value = "5s"
-    )]
+    #[arg(long, value_name = "DUR", env = "NODESETD_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
 }
@@ -148,9 +133,7 @@ pub(crate) struct EvictFlags {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error} (HOST:PORT)"))?;
+    let mut found = text.to_socket_addrs().map_err(|error| format!("{error} (HOST:PORT)"))?;
     found.next().ok_or_else(|| "the name has no address".into())
 }
 

@@ -50,10 +50,7 @@ impl Page {
         match request.uri().path() {
             "/healthz" => self.health().await,
             "/metrics" => text(StatusCode::OK, self.metrics()),
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "there are /healthz and /metrics\n".into(),
-            ),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz and /metrics\n".into()),
         }
     }
 
@@ -70,16 +67,8 @@ impl Page {
         let n = self.stats.counts();
         let gauges = [
             ("peers_live", "Live peers.", n.live as f64),
-            (
-                "peers_max",
-                "Most live peers admitted.",
-                self.max_peers as f64,
-            ),
-            (
-                "lease_seconds",
-                "How long a lease lasts.",
-                self.lease.as_secs_f64(),
-            ),
+            ("peers_max", "Most live peers admitted.", self.max_peers as f64),
+            ("lease_seconds", "How long a lease lasts.", self.lease.as_secs_f64()),
         ];
         let counters = [
             ("joins_total", "Leases taken.", n.joins),
@@ -92,11 +81,7 @@ impl Page {
             ("expirations_total", "Leases that ran out.", n.expirations),
             ("evictions_total", "Leases taken away.", n.evictions),
             ("requests_total", "Requests answered.", n.requests),
-            (
-                "requests_refused_total",
-                "Requests refused.",
-                n.refused_requests,
-            ),
+            ("requests_refused_total", "Requests refused.", n.refused_requests),
             ("connections_total", "Connections admitted.", n.connections),
             (
                 "connections_refused_total",

@@ -48,9 +48,7 @@ pub(crate) fn start(flags: &ServeFlags) {
             json.with_current_span(false).with_span_list(false).boxed()
         }
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .init();
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 /// The bare message; what is not ordinary has its level in front. Fields are for the JSON form.
@@ -61,12 +59,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let before = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",

@@ -40,9 +40,7 @@ impl From<io::Error> for Failure {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(run(flags)),
         Err(error) => Err(Failure::Failed(format!("no runtime: {error}"))),

@@ -77,11 +77,7 @@ fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
 /// The first line of the log, by which others find out the port; then what there is to warn of.
 fn announce(bound: &[SocketAddr], flags: &ServeFlags) {
     let version = env!("CARGO_PKG_VERSION");
-    let all = bound
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let all = bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let lease = humantime::format_duration(flags.lease);
     let peers = flags.max_peers;
     tracing::info!(
@@ -89,9 +85,7 @@ fn announce(bound: &[SocketAddr], flags: &ServeFlags) {
         "nodesetd {version} listening on {all} (lease {lease}, at most {peers} peers)"
     );
     for addr in bound.iter().filter(|addr| !addr.ip().is_loopback()) {
-        tracing::warn!(
-            "{addr} is not on loopback: everyone who reaches it may register, look and evict"
-        );
+        tracing::warn!("{addr} is not on loopback: everyone who reaches it may register, look and evict");
     }
     for addr in flags.http.iter().filter(|addr| !addr.ip().is_loopback()) {
         tracing::warn!("{addr} is not on loopback: everyone who reaches it may read the metrics");

@@ -38,15 +38,8 @@ impl Observer {
             }
             News::Changes { at, changes } => {
                 let known = self.at.expect("R5: changes to nothing");
-                assert_eq!(
-                    known.instance, at.instance,
-                    "R5: changes of another instance"
-                );
-                assert_eq!(
-                    known.revision + changes.len() as u64,
-                    at.revision,
-                    "R5: a hole"
-                );
+                assert_eq!(known.instance, at.instance, "R5: changes of another instance");
+                assert_eq!(known.revision + changes.len() as u64, at.revision, "R5: a hole");
                 for (change, n) in changes.into_iter().zip(known.revision + 1..) {
                     seen.changes_told += 1;
                     match change {
@@ -60,9 +53,6 @@ impl Observer {
         }
         let at = self.at.expect("just set");
         assert_eq!(at.instance, Instance(instance));
-        assert_eq!(
-            self.set, past[at.revision as usize],
-            "R5: not the node set of {at:?}"
-        );
+        assert_eq!(self.set, past[at.revision as usize], "R5: not the node set of {at:?}");
     }
 }
