@@ -12,9 +12,11 @@ use crate::harness::{
 
 const NAMES: [&str; 6] = ["ana", "bob", "cyd", "dan", "eve", "fay"];
 /// What those say who live.
-const BURST: u64 = 200;
+const BURST: u64 = 300;
 /// What those would say who are killed: so much that nobody is killed after the end.
 const CUT_BURST: u64 = 5000;
+/// They are killed when so many of it are heard at the most: the others are then in mid-burst, too.
+const HEARD_MAX: usize = 150;
 /// Later than this nobody would believe in it. What is aimed at is 5 s.
 const LATEST_S: f64 = 30.0;
 
@@ -63,11 +65,11 @@ fn round(killed: usize, dice: &mut Dice) -> Times {
     let mut dying = living.split_off(NAMES.len() - killed);
     let (living_ids, dying_ids) = ids.split_at(living.len());
 
-    // The dying begin first and are heard before they die, somewhere in the first tenth of what they have to say.
+    // The dying begin first and are heard before they die.
     let cut_loads: Vec<_> = dying.iter_mut().map(|chat| chat.flood("cut", "", CUT_BURST)).collect();
     let loads: Vec<_> = living.iter_mut().map(|chat| chat.flood("said", "", BURST)).collect();
     let mut watches: Vec<_> = living.iter().map(Watch::new).collect();
-    let heard = 2 + dice.below(CUT_BURST as usize / 10) as u64;
+    let heard = 2 + dice.below(HEARD_MAX) as u64;
     watch_until("burst", &mut watches[..1], |watches| {
         dying_ids.iter().all(|id| watches[0].has.get(id) >= Some(&heard))
     });

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use crate::harness::{Chat, Log, Place, Registry, Watch, at, is_long, judge, now, seconds, watch_until};
+use crate::harness::{Chat, Log, Place, Registry, Watch, at, is_long, judge, latest, now, seconds, watch_until};
 
 const NAMES: [&str; 4] = ["ana", "bob", "cyd", "dan"];
 /// Who is stopped. It says nothing: the load is that of the others, with and without it.
 const STOPPED: usize = 3;
-/// Makes a message about as long as a long chat line.
+/// Makes a message about as long as a long chat line. `CHAT_TEST_FILLER` sets other lengths.
 const FILLER: usize = 200;
 /// Between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(200);
@@ -22,20 +22,21 @@ const RATIO_MIN: f64 = 0.5;
 #[test]
 fn a_stopped_peer_stops_nobody_and_misses_nothing() {
     let length = Duration::from_secs(if is_long() { 20 } else { 8 });
+    let warm_up = if is_long() { length } else { length / 2 };
     let (place, registry) = (Place::new(), Registry::start());
     let start = |name: &&str| place.chat(&format!("-n {name} -r {}", registry.addr));
     let mut chats: Vec<_> = NAMES.iter().map(start).collect();
     let ids: Vec<_> = chats.iter().map(Chat::joined).collect();
     chats.iter().for_each(|chat| chat.meets(&ids));
 
-    let filler = format!(" {}", "x".repeat(FILLER));
+    let filler = format!(" {}", "x".repeat(filler_length()));
     let idle = memory(&chats);
     let mut loads = Vec::new();
     for (name, chat) in NAMES.iter().zip(&mut chats[..STOPPED]) {
         loads.push(chat.flood(name, &filler, u64::MAX));
     }
     let began = now();
-    let with = memory_for(length, &chats);
+    let with = memory_for(warm_up, &chats);
     chats[STOPPED].signal(Signal::STOP);
     let stopped = now();
     let without = memory_for(length, &chats);
@@ -52,7 +53,6 @@ fn a_stopped_peer_stops_nobody_and_misses_nothing() {
             .iter()
             .all(|watch| (0..STOPPED).all(|k| watch.has.get(&ids[k]) >= Some(&said[k])))
     });
-    let caught_up = now();
     let logs: Vec<_> = chats.into_iter().map(goodbye).collect();
     judge(&logs);
 
@@ -68,7 +68,7 @@ fn a_stopped_peer_stops_nobody_and_misses_nothing() {
         mib(idle),
         mib(with),
         mib(without),
-        seconds(went_on, caught_up),
+        latest(&logs[STOPPED..], went_on, |line| line["type"] == "message"),
         lost(&logs[STOPPED]),
     );
     assert!(growth <= GROWTH_MAX, "grew by {} MiB", mib(growth));
@@ -77,6 +77,13 @@ fn a_stopped_peer_stops_nobody_and_misses_nothing() {
         "{before} messages/s before, {during} during it"
     );
     assert_eq!(logs[..STOPPED].iter().map(lost).sum::<u64>(), 0);
+}
+
+fn filler_length() -> usize {
+    let length = std::env::var("CHAT_TEST_FILLER")
+        .ok()
+        .and_then(|length| length.parse().ok());
+    length.unwrap_or(FILLER)
 }
 
 /// The most that one of those who are not stopped takes.

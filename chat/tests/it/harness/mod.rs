@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// How often tests of simultaneous starts repeat.
+/// How often tests of simultaneous starts and of crashes repeat.
 pub fn rounds() -> usize {
     let rounds = std::env::var("CHAT_TEST_ROUNDS")
         .ok()
