@@ -92,7 +92,10 @@ impl Engine {
         let mut dots = Vec::new();
         for (origin, seq) in base.iter() {
             let slot = self.roster.ensure(origin, self.now);
-            if self.roster[slot].delivered >= seq {
+            // The base stays causally closed: what it has beside the skipped dots belongs to it, kept or not.
+            let known = &mut self.roster[slot];
+            known.base = known.base.max(seq);
+            if known.delivered >= seq {
                 continue;
             }
             dots.push(Span {

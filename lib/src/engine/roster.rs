@@ -31,7 +31,8 @@ pub(super) struct Known {
     pub(super) joined_at: Option<u64>,
     /// How many of its messages are delivered here.
     pub(super) delivered: u64,
-    /// How many of them are below the cut or trimmed from the log.
+    /// How many of them are below the cut, trimmed from the log, or in a base that a gap skipped to (of those some may
+    /// still be kept): a causally closed set.
     pub(super) base: u64,
     /// Lamport time of the last delivered one; 0 if that is below the cut.
     pub(super) lamport: u64,

@@ -77,7 +77,7 @@ impl Engine {
             // What a gap skipped over is not indexed any more.
             if known.logged_from() == seq {
                 known.positions.pop_front();
-                known.base = seq;
+                known.base = known.base.max(seq);
             }
             if slot == self.my_slot {
                 self.own.changes.pop_front();
