@@ -198,11 +198,16 @@ impl Session {
         }
     }
 
-    /// Tells the model the names of those whom it has never heard of, and whom the event's clock mentions.
+    /// Tells the model the names of those whom it has never heard of, and whom the event mentions.
     fn introduce(&mut self, event: &Event) {
+        let mentioned;
         let clock = match event {
             Event::Delivered(delivery) => delivery.clock(),
             Event::Joined { stamp, .. } | Event::Left { stamp, .. } | Event::Control { stamp, .. } => &stamp.clock,
+            Event::Held { dot, needs, .. } => {
+                mentioned = [*dot, *needs].map(|dot| (dot.origin, dot.seq)).into_iter().collect();
+                &mentioned
+            }
             _ => return,
         };
         let strangers = self.show.app().strangers(clock);
