@@ -2,6 +2,7 @@
 
 mod judge;
 mod malice;
+mod model;
 mod mutants;
 mod scenarios;
 mod script;
