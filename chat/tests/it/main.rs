@@ -1,7 +1,8 @@
 //! The real binary, driven by pipes, signals and a terminal, and judged by its JSON lines alone.
 //!
 //! `CHAT_TEST_ROUNDS` sets how often the tests of simultaneous starts repeat (default 2), `CHAT_TEST_SEED` what is
-//! drawn at random; it is printed.
+//! drawn at random; it is printed. `CHAT_TEST_LONG=1` makes stops last 20 s and partitions 50 s; the figures that the tests
+//! of crashes, stops and partitions print are seen with `--nocapture`.
 
 #![allow(
     unreachable_pub,
@@ -10,9 +11,12 @@
 
 mod commands;
 mod conversation;
+mod crash;
 mod ends;
 mod harness;
 mod input;
+mod partition;
 mod registries;
 mod start;
+mod stopped;
 mod terminal;

@@ -1,13 +1,17 @@
 //! Processes, the lines that they print, and the judge of these lines.
 
+mod netns;
 mod oracle;
 mod process;
 mod registry;
 mod schema;
+mod times;
 
-pub use oracle::{Log, judge};
-pub use process::{Chat, Place};
+pub use netns::Net;
+pub use oracle::{Log, judge, judge_survivors};
+pub use process::{Chat, Place, Watch, held, watch_until};
 pub use registry::{Registry, free_addr};
+pub use times::{at, is_long, latest, now, seconds};
 
 /// What is drawn at random in a test: repeatable, and printed when the test fails.
 pub struct Dice(u64);

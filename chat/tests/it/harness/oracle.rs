@@ -26,15 +26,22 @@ struct Sight<'a> {
 
 /// Panics at the first thing that must not be.
 pub fn judge(logs: &[Log]) {
-    logs.iter().for_each(check_stream);
-    let sights: Vec<_> = logs.iter().map(|log| sight(&log.lines)).collect();
+    judge_survivors(logs, &[]);
+}
+
+/// The same where some were killed: what they printed is held against everything but agreement, since their last
+/// messages may have died with them.
+pub fn judge_survivors(logs: &[Log], killed: &[Log]) {
+    let everyone = || logs.iter().chain(killed);
+    everyone().for_each(check_stream);
+    let sights: Vec<_> = everyone().map(|log| sight(&log.lines)).collect();
     sights.iter().for_each(check_each_once_and_in_order);
     check_same_everywhere(&sights);
     let pasts = pasts(&sights);
     for sight in &sights {
         check_causal(sight, &pasts);
     }
-    check_agreement(&sights);
+    check_agreement(&sights[..logs.len()]);
 }
 
 /// `n` counts without gaps; `hello` is first, `bye` is last.
@@ -57,18 +64,42 @@ fn sight(lines: &[Value]) -> Sight<'_> {
     let me = lines[own]["from"]["id"].as_str().expect("an id").to_owned();
     let mut cut = clock(&lines[own]);
     cut.remove(&me);
-    let seen = lines[own..]
-        .iter()
-        .filter(|line| ["join", "message", "leave", "control"].contains(&line["type"].as_str().unwrap_or("")))
-        .map(|line| {
-            assert_ne!(line["replay"], true, "replayed after the own join: {line}");
-            (dot(line["id"].as_str().expect("an id")), line)
-        });
+    let seen = lines[own..].iter().flat_map(|line| {
+        let kind = line["type"].as_str().unwrap_or("");
+        let dots = match kind {
+            "join" | "message" | "leave" | "control" => vec![dot(line["id"].as_str().expect("an id"))],
+            // What is told as lost stands where it would have been printed, so that it must be exactly what is lacking.
+            "gap" => gap(line),
+            _ => Vec::new(),
+        };
+        assert!(
+            dots.is_empty() || line["replay"] != true,
+            "replayed after the own join: {line}"
+        );
+        dots.into_iter().map(move |dot| (dot, line))
+    });
     Sight {
         me,
         cut,
         seen: seen.collect(),
     }
+}
+
+fn gap(line: &Value) -> Vec<Dot> {
+    let spans = line["dots"].as_array().expect("spans").iter();
+    let dots = spans.flat_map(|span| {
+        let origin = span["origin"].as_str().expect("an id");
+        let (from, to) = (
+            span["from"].as_u64().expect("a number"),
+            span["to"].as_u64().expect("a number"),
+        );
+        (from..=to).map(move |seq| (origin.to_owned(), seq))
+    });
+    dots.collect()
+}
+
+fn is_gap(line: &Value) -> bool {
+    line["type"] == "gap"
 }
 
 /// P2 and S3: each dot once, and each origin's in order from the cut on.
@@ -84,7 +115,8 @@ fn check_each_once_and_in_order(sight: &Sight<'_>) {
 /// P2, S10: one id is one message, with one stamp, on every screen.
 fn check_same_everywhere(sights: &[Sight<'_>]) {
     let mut known: BTreeMap<&Dot, &Value> = BTreeMap::new();
-    for (dot, line) in sights.iter().flat_map(|sight| &sight.seen) {
+    let printed = sights.iter().flat_map(|sight| &sight.seen);
+    for (dot, line) in printed.filter(|(_, line)| !is_gap(line)) {
         let first = known.entry(dot).or_insert(line);
         for key in [
             "type", "text", "kind", "reply_to", "reason", "lamport", "clock", "from", "room",
@@ -102,6 +134,7 @@ fn pasts(sights: &[Sight<'_>]) -> BTreeMap<Dot, BTreeMap<String, u64>> {
         for (dot, line) in &sight.seen {
             past.insert(dot.0.clone(), dot.1);
             if dot.0 == sight.me {
+                assert!(!is_gap(line), "{} lost its own: {line}", sight.me);
                 assert_eq!(clock(line), past, "the clock is not what was delivered before: {line}");
                 pasts.insert(dot.clone(), past.clone());
             }
@@ -116,6 +149,9 @@ fn check_causal(sight: &Sight<'_>, pasts: &BTreeMap<Dot, BTreeMap<String, u64>>)
     let mut times: BTreeMap<Dot, u64> = BTreeMap::new();
     for (dot, line) in &sight.seen {
         here.insert(dot.0.clone(), dot.1);
+        if is_gap(line) {
+            continue;
+        }
         let time = line["lamport"].as_u64().expect("a number");
         if let Some(past) = pasts.get(dot) {
             for (origin, seq) in past {
@@ -132,8 +168,8 @@ fn check_causal(sight: &Sight<'_>, pasts: &BTreeMap<Dot, BTreeMap<String, u64>>)
     }
 }
 
-/// P4, for processes that were together to the end: what one printed after the other's cut, the other printed, unless
-/// that one left before.
+/// P4, for processes that were together to the end: what one printed after the other's cut, the other printed or told
+/// as lost, unless that one left before.
 fn check_agreement(sights: &[Sight<'_>]) {
     for one in sights {
         for other in sights.iter().filter(|other| !has_left(other)) {
@@ -223,6 +259,32 @@ mod tests {
         let mut logs = question_and_answer(false);
         logs[2].lines.pop();
         judge(&logs);
+    }
+
+    #[test]
+    fn the_judge_takes_an_exact_gap_for_a_message() {
+        let mut logs = question_and_answer(false);
+        logs[2].lines[2] = json!({"type": "gap", "n": 3, "dots": [{"origin": "ana#00000001", "from": 2, "to": 2}]});
+        judge(&logs);
+    }
+
+    #[test]
+    #[should_panic(expected = "printed")]
+    fn the_judge_finds_a_gap_that_names_too_much() {
+        let mut logs = question_and_answer(false);
+        logs[2].lines[2] = json!({"type": "gap", "n": 3, "dots": [{"origin": "ana#00000001", "from": 1, "to": 2}]});
+        judge(&logs);
+    }
+
+    #[test]
+    fn the_judge_asks_nobody_for_what_died_with_its_sender() {
+        let mut logs = question_and_answer(false);
+        for log in &mut logs[1..] {
+            log.lines.truncate(2);
+        }
+        logs[0].lines.truncate(3);
+        let [killed, bob, cyd] = logs;
+        judge_survivors(&[bob, cyd], &[killed]);
     }
 
     #[test]

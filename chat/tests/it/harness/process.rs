@@ -1,5 +1,8 @@
 //! One process: started, written to, waited for. Every wait has an end, and says at it what was printed.
 
+mod follow;
+mod load;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
 use super::schema;
+pub use follow::{Watch, held, watch_until};
 
 /// After this long what a test waits for does not happen any more. Machines that build are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
