@@ -12,8 +12,9 @@ use crate::settings::Settings;
 
 /// tarpc tells every call at `info`, which doubles what a call costs.
 const TARPC: &str = "tarpc=warn";
-/// And it warns of every connection that ends, which people who did not ask for a log need not read.
-const TARPC_QUIET: &str = "tarpc=error";
+/// And it reports every connection that ends and every late answer, which people who did not ask for a log need not
+/// read: what follows from them is told as events.
+const TARPC_QUIET: &str = "tarpc=off";
 
 /// Starts logging. On a terminal with a prompt, log lines stand above it.
 pub fn start(settings: &Settings, screen: Option<Arc<Screen>>) -> Result<(), Exit> {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{Dot, MemberId};
 
+/// Largest seq and Lamport time that are believed: integers up to here survive JSON, and sums with them do not
+/// overflow.
+pub(crate) const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// Entries of a clock, ascending by member id, none of them 0.
 pub(crate) type Entries = Vec<(MemberId, u64)>;
 
@@ -226,13 +230,13 @@ impl Serialize for Clock {
 }
 
 impl<'de> Deserialize<'de> for Clock {
-    /// Refuses entries out of order, repeated, or 0.
+    /// Refuses entries out of order, repeated, 0, or beyond 2^53.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = Entries::deserialize(deserializer)?;
         let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        if !ascending || entries.iter().any(|entry| entry.1 == 0) {
+        if !ascending || entries.iter().any(|entry| entry.1 == 0 || entry.1 > MAX_NUMBER) {
             return Err(serde::de::Error::custom(
-                "clock entries must ascend by member and not be 0",
+                "clock entries must ascend by member, and be from 1 to 2^53",
             ));
         }
         Ok(Self::from_sorted(entries))

@@ -1,6 +1,7 @@
 //! A member's handle on its group, and the task behind it.
 
 mod call;
+mod outputs;
 mod shared;
 mod show;
 mod task;

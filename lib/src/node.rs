@@ -1,6 +1,7 @@
 //! A node: one listener, one identity, links to other nodes, and groups over them.
 
 mod hub;
+mod links;
 mod places;
 
 use std::net::SocketAddr;

@@ -16,7 +16,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::Entries;
+use crate::clock::{Entries, MAX_NUMBER};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message};
 
@@ -165,7 +165,7 @@ impl Run {
         let origin = rest.member()?;
         let first = rest.varint()?;
         let count = rest.count(MAX_RUN, "too many messages")?;
-        if first == 0 || first.checked_add(count as u64).is_none() {
+        if first == 0 || first > MAX_NUMBER - MAX_RUN as u64 {
             return Err(Malformed("seq out of range"));
         }
         // Every entry takes at least 4 bytes: a claimed count cannot reserve more than the bytes can hold.
@@ -306,6 +306,7 @@ impl Reader<'_> {
         }
         *lamport = lamport
             .checked_add(step)
+            .filter(|time| *time <= MAX_NUMBER)
             .ok_or(Malformed("Lamport time out of range"))?;
         *sent_at = sent_at.wrapping_add(unzigzag(self.varint()?) as u64);
         let past = match head & !KIND_MASK {
@@ -342,7 +343,7 @@ impl Reader<'_> {
             if entries.last().is_some_and(|last| last.0 >= member) {
                 return Err(Malformed("clock entries out of order"));
             }
-            if member == origin || (seq == 0 && !zero) {
+            if member == origin || (seq == 0 && !zero) || seq > MAX_NUMBER {
                 return Err(Malformed("clock entry that cannot be"));
             }
             entries.push((member, seq));

@@ -90,6 +90,9 @@ impl App {
                     ..peer
                 }));
             }
+            // A newcomer's first message brings its name; while it waits, nobody could say who it is.
+            Event::Held { dot, needs, .. }
+                if !(self.people.is_named(dot.origin) && self.people.is_named(needs.origin)) => {}
             Event::Held { dot, needs, held } => out.tell(Body::Held(Held {
                 id: self.people.message_id(dot),
                 room: self.setup.room.clone(),

@@ -103,8 +103,13 @@ impl People {
         clock
             .iter()
             .map(|(member, _)| member)
-            .filter(|member| self.known.get(member).is_none_or(|known| known.name.is_empty()))
+            .filter(|member| !self.is_named(*member))
             .collect()
+    }
+
+    /// Whether someone's name is known, and so the identity that is the same on every screen.
+    pub fn is_named(&self, member: MemberId) -> bool {
+        self.known.get(&member).is_some_and(|known| !known.name.is_empty())
     }
 
     /// The identity that everyone sees alike, as raw data.

@@ -545,6 +545,23 @@ fn every_event_of_a_group_has_a_line() {
 }
 
 #[test]
+fn what_waits_is_told_once_its_sender_has_a_name() {
+    let mut room = Room::of_three();
+    let held = |of: &Member| {
+        let dot = |seq| Dot { origin: of.id, seq };
+        Input::Heard(Event::Held {
+            dot: dot(2),
+            needs: dot(1),
+            held: 1,
+        })
+    };
+    let dan = member(0xdadadada, "dan");
+    assert!(room.json(held(&dan)).is_empty());
+    room.take(Input::Named(vec![dan.clone()]));
+    assert_eq!(room.json(held(&dan))[0]["needs"], json!(["dan#dadadada:1"]));
+}
+
+#[test]
 fn words_mention() {
     for text in ["ana", "hi Ana!", "ana: look", "ask ana.", "(ana)", "@ana"] {
         assert!(heard::mentions(text, "ana"), "{text}");

@@ -50,6 +50,9 @@ pub struct Session {
     input_open: bool,
     /// A message on its way into the group; the next line is read when it is there.
     sending: Option<Pending<Attempt>>,
+    /// The numbers of the last message that was sent, and of the last own one that was shown.
+    own_sent: u64,
+    own_shown: u64,
     /// The last message, whose receipt tells when to look at the roster.
     receipt: Option<Receipt>,
     pub(super) roster_at: Option<Instant>,
@@ -98,6 +101,8 @@ impl Session {
             typed,
             input_open: true,
             sending: None,
+            own_sent: 0,
+            own_shown: 0,
             receipt: None,
             roster_at: None,
             roster: started.roster,
@@ -126,7 +131,9 @@ impl Session {
     /// Waits for the next thing. Nothing is taken from anywhere unless it is returned.
     async fn step(&mut self) -> Step {
         let idle = self.show.is_idle();
-        let reads = idle && self.input_open && self.sending.is_none();
+        // What was said is shown before the next line is read, so that an answer to that line stands below it.
+        let said = self.sending.is_none() && self.own_sent <= self.own_shown;
+        let reads = idle && self.input_open && said;
         let waits = self.show.app().is_waiting_for_confirmation();
         let (done, explain_at) = match &mut self.leaving {
             Some(leaving) => (Some(&mut leaving.done), leaving.explain_at),
@@ -166,6 +173,11 @@ impl Session {
 
     pub(super) fn on_event(&mut self, event: Event) {
         self.introduce(&event);
+        if let Event::Delivered(delivery) = &event
+            && delivery.from.id == self.sender.me().id
+        {
+            self.own_shown = delivery.dot.seq;
+        }
         let is_broken = matches!(event, Event::Broken { .. });
         self.show.take(match event {
             Event::Delivered(delivery) => Input::Said {
@@ -186,11 +198,16 @@ impl Session {
         }
     }
 
-    /// Tells the model the names of those whom it has never heard of, and whom the event's clock mentions.
+    /// Tells the model the names of those whom it has never heard of, and whom the event mentions.
     fn introduce(&mut self, event: &Event) {
+        let mentioned;
         let clock = match event {
             Event::Delivered(delivery) => delivery.clock(),
             Event::Joined { stamp, .. } | Event::Left { stamp, .. } | Event::Control { stamp, .. } => &stamp.clock,
+            Event::Held { dot, needs, .. } => {
+                mentioned = [*dot, *needs].map(|dot| (dot.origin, dot.seq)).into_iter().collect();
+                &mentioned
+            }
             _ => return,
         };
         let strangers = self.show.app().strangers(clock);
@@ -262,6 +279,7 @@ impl Session {
         let error = match result {
             Ok(receipt) => {
                 let dot = receipt.dot();
+                self.own_sent = dot.seq;
                 self.receipt = Some(receipt);
                 self.roster_at = self.roster_at.or(Some(Instant::now() + ROSTER_EVERY));
                 self.show.take(Input::Sent { dot, reference });

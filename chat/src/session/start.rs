@@ -7,7 +7,7 @@ use futures::StreamExt;
 use multicast::{BindError, Event, Events, JoinError, MemberId, MemberState, Node, Options, Sender, Stamp};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::show::Show;
 use super::{Cause, Job};
@@ -18,10 +18,6 @@ use crate::settings::Settings;
 
 /// Notices that wait to be shown; there is hardly ever more than one.
 const NOTICES: usize = 16;
-/// How long to wait for names that are not known at the join: an exchange of views takes a second or two.
-const NAMES: Duration = Duration::from_secs(3);
-/// How often to look for them.
-const NAMES_POLL: Duration = Duration::from_millis(10);
 /// How long `chat send` waits for someone to be there who could get the message.
 const SOMEBODY: Duration = Duration::from_secs(2);
 
@@ -104,9 +100,6 @@ pub async fn join(
     })?;
     let (sender, mut events) = group.split();
     let (first, own) = up_to_own_join(&mut events, sender.me().id).await;
-    if let Some(own) = &own {
-        let _ = timeout(NAMES, names(&sender, own)).await;
-    }
     let roster = sender.roster().await;
     let present = present(&roster, &first, own.as_ref());
     Ok(Started {
@@ -144,15 +137,6 @@ async fn up_to_own_join(events: &mut Events, me: MemberId) -> (Vec<Event>, Optio
         }
     }
     (first, None)
-}
-
-/// Waits for the names of all in a clock: they travel with the view, which may come a moment after the cut. Without
-/// its name a member would have another identity on this screen than on the others.
-async fn names(sender: &Sender, own: &Stamp) {
-    let nameless = || own.clock.iter().any(|(member, _)| sender.name_of(member).is_none());
-    while nameless() {
-        sleep(NAMES_POLL).await;
-    }
 }
 
 /// Who was there when this member came. Those who join later, or whose join is among the first events, are told by

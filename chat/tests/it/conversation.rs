@@ -118,6 +118,18 @@ fn a_leave_has_the_same_logical_time_on_every_screen() {
             });
         }
     }
+    for name in NAMES {
+        let told = format!("Participant {name} joined #lobby at logical time ");
+        let times = chats
+            .iter()
+            .flat_map(Chat::lines)
+            .filter_map(|line| Some(line.split_once(&told)?.1.to_owned()));
+        let times: Vec<_> = times.collect();
+        assert!(
+            times.len() == 3 && times.iter().all(|time| *time == times[0]),
+            "{name}: {times:?}"
+        );
+    }
     chats[0].write(b"see you soon\n/me waves\n/leave\n");
     let mut times = BTreeSet::new();
     for chat in &chats {
@@ -155,8 +167,14 @@ fn a_newcomer_is_told_who_is_there_and_hears_nothing_from_before() {
     let dan = place.chat(&format!("-n dan -r {}", registry.addr));
     let id = dan.joined();
     chats.iter().for_each(|chat| chat.meets(std::slice::from_ref(&id)));
-    let replayed = dan.json().into_iter().filter(|line| line["replay"] == true).count();
-    assert_eq!(replayed, 3);
+    let joins = |chat: &Chat| -> BTreeSet<_> {
+        let joins = chat.json().into_iter().filter(|line| line["type"] == "join");
+        joins
+            .map(|line| (line["id"].to_string(), line["lamport"].as_u64()))
+            .collect()
+    };
+    assert_eq!(dan.json().iter().filter(|line| line["replay"] == true).count(), 3);
+    assert_eq!(joins(&dan), joins(&chats[0]));
     chats.push(dan);
     chats[1].say("after");
     chats.iter().for_each(|chat| drop(chat.wait_text("after")));

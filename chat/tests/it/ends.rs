@@ -79,7 +79,7 @@ fn staying_outlives_the_input() {
 fn what_is_not_confirmed_is_said_by_name() {
     let place = Place::new();
     let [mut ana, bob] = two(&place, "--linger 1s");
-    bob.signal(Signal::STOP);
+    bob.stop();
     ana.say("are you there?");
     ana.close_stdin();
     let exit = ana.wait();
@@ -98,7 +98,7 @@ fn a_leave_says_whom_it_waits_for_and_can_be_cut_short() {
     let bob = place.chat("-n bob");
     bob.joined();
     ana.wait_line("bob", |line| line.contains("Participant bob ").then_some(()));
-    bob.signal(Signal::STOP);
+    bob.stop();
     ana.write(b"hello?\n/leave\n");
     ana.wait_line("what it waits for", |line| {
         (line == "*** 1 message not confirmed by bob. Waiting 3600 s; /leave again to go now.").then_some(())

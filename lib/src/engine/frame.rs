@@ -163,6 +163,17 @@ pub struct Pulled {
     pub base: Option<(Clock, u64)>,
 }
 
+/// What a join message said, told to those whose cut it is in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// Who joined.
+    pub member: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Lamport time of its join message.
+    pub joined_at: u64,
+}
+
 /// What a joiner gets from its sponsor.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Sponsor {
@@ -175,6 +186,8 @@ pub struct Sponsor {
     pub stable: Clock,
     /// The greatest Lamport time in the cut.
     pub lamport: u64,
+    /// What people call the origins in the cut, as far as known.
+    pub names: Vec<Named>,
     /// Origins in the cut that were retired, with their last seq: clocks leave them out.
     pub retired: Vec<(MemberId, u64)>,
     /// Everyone that the sponsor knows.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::clock::{Clock, Entries};
-use crate::engine::frame::{Record, Sponsor, Standing};
+use crate::engine::frame::{Named, Record, Sponsor, Standing};
 use crate::engine::io::Output;
 use crate::engine::roster::Slot;
 use crate::engine::{Engine, Frame, Own, Phase, Pull, Pulled};
@@ -165,8 +165,9 @@ impl Engine {
         let stable = self.stable();
         let cut = self.delivered();
         let view = self.view();
-        let retired = self.retired();
+        let (retired, names) = (self.retired(), self.names());
         let sponsor = Sponsor {
+            names,
             attempt,
             cut,
             stable,
@@ -187,6 +188,7 @@ impl Engine {
             cut,
             stable,
             lamport,
+            names,
             retired,
             view,
         } = sponsor;
@@ -194,6 +196,16 @@ impl Engine {
             return self.odd(slot, "sponsors with a cut that cannot be");
         }
         self.adopt(&cut, lamport, &retired);
+        for Named {
+            member,
+            name,
+            joined_at,
+        } in names
+        {
+            if let Some(of) = self.roster.find(member).filter(|_| cut.get(member) > 0) {
+                (self.roster[of].name, self.roster[of].joined_at) = (Some(name), Some(joined_at));
+            }
+        }
         let mut greeted = BTreeMap::new();
         for record in view.records {
             let (member, counts) = (record.member, record.standing.counts());
@@ -224,6 +236,20 @@ impl Engine {
             entering: Some(entering),
         });
         self.press_join();
+    }
+
+    /// What people call everyone whose join message is delivered here, or was before this member's cut.
+    fn names(&self) -> Vec<Named> {
+        let named = |(member, slot): (MemberId, Slot)| {
+            let known = &self.roster[slot];
+            let (name, joined_at) = (known.name.clone()?, known.joined_at?);
+            Some(Named {
+                member,
+                name,
+                joined_at,
+            })
+        };
+        self.roster.by_id().filter_map(named).collect()
     }
 
     /// Starts from a cut: everything in it counts as delivered here, nothing of it is shown.

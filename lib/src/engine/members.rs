@@ -71,9 +71,15 @@ impl Engine {
         self.changed_view();
     }
 
-    /// Every origin that is named in a delivered or held clock has a record: it counts until it is known better.
+    /// Every origin that is named in a delivered or held clock has a record: it counts until it is known better. One
+    /// that was never heard is silent from now on, so that nobody waits for a name that may be made up.
     pub(super) fn ensure_record(&mut self, slot: Slot) {
         if self.roster[slot].record.is_none() {
+            let now = self.now;
+            let peer = &mut self.roster[slot].peer;
+            if !peer.linked && slot != self.my_slot {
+                (peer.silent, peer.unheard_since) = (true, now);
+            }
             let member = self.roster[slot].id;
             self.merge_record(Record::of(member, 0, Standing::Member, None));
         }

@@ -15,7 +15,7 @@ pub struct MemberView {
     pub record: Record,
     /// The name in its introduction or its join message; empty if neither is known.
     pub name: String,
-    /// Lamport time of its join message, if that was delivered here.
+    /// Lamport time of its join message, if that was delivered here or told with the cut.
     pub joined_at: Option<u64>,
     /// Frames can be sent to it now.
     pub linked: bool,

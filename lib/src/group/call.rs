@@ -21,6 +21,8 @@ use crate::message::{Kind, Member, Stamp};
 const MAX_CALLS: usize = 1024;
 /// Replies that a member keeps for callers that ask again, and their bytes in all.
 const KEPT: (usize, usize) = (1024, 4 << 20);
+/// Replies that came before their call was noted here: a few, for one turn of the task.
+const EARLY: usize = 256;
 /// Pause between two askings for the replies that are missing: several round trips of any place where a mesh makes
 /// sense.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -256,10 +258,13 @@ impl Calls {
 
     pub(super) fn on_answer(&mut self, from: MemberId, dot: Dot, reply: Bytes) {
         let Some(waiting) = self.waiting.get_mut(&dot) else {
-            if self.early.len() == KEPT.0 {
+            self.early.push_back((from, dot, reply));
+            let bytes =
+                |early: &VecDeque<(MemberId, Dot, Bytes)>| early.iter().map(|entry| entry.2.len()).sum::<usize>();
+            while self.early.len() > EARLY || bytes(&self.early) > KEPT.1 {
                 self.early.pop_front();
             }
-            return self.early.push_back((from, dot, reply));
+            return;
         };
         let asked = waiting.asked.iter().find(|member| member.id == from).cloned();
         if let Some(member) = asked.filter(|member| !waiting.has(member.id)) {

@@ -108,6 +108,7 @@ async fn connection(socket: TcpStream, desk: Desk, stranger: OwnedSemaphorePermi
         theirs,
         poll: None,
         reverse: None,
+        postponed: None,
     }
     .serve(replaced)
     .await;
@@ -125,6 +126,8 @@ struct Visitor {
     poll: Option<(u64, Instant)>,
     /// What this node has to say to one that it cannot dial.
     reverse: Option<mpsc::Receiver<Call>>,
+    /// What did not fit into the last answer to a poll.
+    postponed: Option<Call>,
 }
 
 impl Visitor {
@@ -139,7 +142,7 @@ impl Visitor {
                     let TrackedRequest { request, .. } = request.map_err(io::Error::other)?;
                     waiting.extend(self.on_request(request.id, request.message).await?);
                 }
-                call = next_call(&mut self.reverse), if polled.is_some() => self.say(call).await?,
+                call = next_call(&mut self.postponed, &mut self.reverse), if polled.is_some() => self.say(call).await?,
                 () = sleep_until(polled.map_or_else(Instant::now, |poll| poll.1)), if polled.is_some() => {
                     self.answer_poll(Vec::new()).await?;
                 }
@@ -204,21 +207,21 @@ impl Visitor {
             .map_err(|_| odd("the node is shutting down"))
     }
 
-    /// Answers the poll with this call, and others that wait.
+    /// Answers the poll with this call, and small ones that wait behind it. One that may be large goes alone, so
+    /// that the answer fits a frame.
     async fn say(&mut self, first: Call) -> io::Result<()> {
-        let (mut said, mut bytes, mut next) = (Vec::new(), 0, Some(first));
-        while let Some(call) = next {
-            bytes += match &call {
-                Call::Push { run, .. } => run.len(),
-                _ => 0,
+        let (mut said, mut bytes) = (Vec::new(), weight(&first));
+        said.extend(frame_of(first));
+        while said.len() < POLLED.0 {
+            let Some(call) = self.reverse.as_mut().and_then(|calls| calls.try_recv().ok()) else {
+                break;
             };
+            bytes += weight(&call);
+            if bytes > POLLED.1 {
+                self.postponed = Some(call);
+                break;
+            }
             said.extend(frame_of(call));
-            let full = said.len() >= POLLED.0 || bytes >= POLLED.1;
-            next = self
-                .reverse
-                .as_mut()
-                .filter(|_| !full)
-                .and_then(|calls| calls.try_recv().ok());
         }
         self.answer_poll(said).await
     }
@@ -232,7 +235,10 @@ impl Visitor {
 }
 
 /// The next call for a node that polls; never, if it does not, or if nobody has a use for it any more.
-async fn next_call(calls: &mut Option<mpsc::Receiver<Call>>) -> Call {
+async fn next_call(postponed: &mut Option<Call>, calls: &mut Option<mpsc::Receiver<Call>>) -> Call {
+    if let Some(call) = postponed.take() {
+        return call;
+    }
     if let Some(call) = match calls {
         Some(calls) => calls.recv().await,
         None => None,
@@ -240,6 +246,19 @@ async fn next_call(calls: &mut Option<mpsc::Receiver<Call>>) -> Call {
         return call;
     }
     std::future::pending().await
+}
+
+/// What a call may add to an answer, roughly: those that carry lists count as all that an answer may have.
+fn weight(call: &Call) -> usize {
+    const SMALL: usize = 1024;
+    match call {
+        Call::Push { run, .. } => run.len(),
+        Call::Frame { frame, .. } => match **frame {
+            Frame::PushAck(_) | Frame::Greeted { .. } | Frame::JoinAsk { .. } | Frame::Asking { .. } => SMALL,
+            _ => POLLED.1,
+        },
+        Call::Hello(_) | Call::Groups(_) | Call::Poll => SMALL,
+    }
 }
 
 fn frame_of(call: Call) -> Option<(Path, Frame)> {

@@ -16,7 +16,7 @@ use crate::id::{GroupId, MemberId, NodeId};
 use crate::message::Intro;
 use crate::net::dial::{News, Phone, shares};
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Presence};
-use crate::net::serve::{Desk, Doors, Visit, serve};
+use crate::net::serve::{Desk, Doors, serve};
 use crate::net::{Door, GROUP_QUEUE, Knock};
 use crate::node::places::Places;
 use crate::node::{Contact, JoinError, Link};
@@ -25,7 +25,7 @@ use crate::options::Options;
 /// Visits and news that may wait for the hub.
 const NEWS: usize = 256;
 /// Nodes that are remembered; beyond, those without a link are forgotten.
-const MAX_NODES: usize = 1024;
+pub(super) const MAX_NODES: usize = 1024;
 
 type Joined = (Group, oneshot::Receiver<()>);
 
@@ -46,56 +46,56 @@ pub(super) enum Order {
 
 /// Another node.
 #[derive(Default)]
-struct Remote {
-    groups: Vec<Presence>,
-    link: Option<(SocketAddr, mpsc::Sender<Call>)>,
+pub(super) struct Remote {
+    pub(super) groups: Vec<Presence>,
+    pub(super) link: Option<(SocketAddr, mpsc::Sender<Call>)>,
     /// Tells the link whether the other side has a connection to this node.
-    visited: watch::Sender<bool>,
+    pub(super) visited: watch::Sender<bool>,
     /// Ends its inbound connection when a newer one comes.
-    visit: Option<oneshot::Sender<()>>,
+    pub(super) visit: Option<oneshot::Sender<()>>,
     /// Calls that it fetches itself, because it cannot be dialled.
-    polls: Option<mpsc::Sender<Call>>,
+    pub(super) polls: Option<mpsc::Sender<Call>>,
 }
 
 impl Remote {
-    fn is_visiting(&self) -> bool {
+    pub(super) fn is_visiting(&self) -> bool {
         self.visit.as_ref().is_some_and(|visit| !visit.is_closed())
     }
 
     /// The way to say something to it: the link, or else its polls.
-    fn way(&self) -> Option<&mpsc::Sender<Call>> {
+    pub(super) fn way(&self) -> Option<&mpsc::Sender<Call>> {
         let polls = self.polls.as_ref().filter(|_| self.is_visiting());
         self.link.as_ref().map(|link| &link.1).or(polls)
     }
 }
 
 /// A group that this node takes part in.
-struct Local {
-    door: Door,
-    wanted: watch::Receiver<Wanted>,
-    control: group::Control,
+pub(super) struct Local {
+    pub(super) door: Door,
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) control: group::Control,
     /// Members that the group can talk to, and over which link.
-    announced: BTreeMap<MemberId, mpsc::Sender<Call>>,
+    pub(super) announced: BTreeMap<MemberId, mpsc::Sender<Call>>,
 }
 
 pub(super) struct Hub {
-    id: NodeId,
-    options: Options,
-    addr: SocketAddr,
-    jitter: u64,
-    hello: watch::Sender<Arc<Hello>>,
-    doors: watch::Sender<Doors>,
-    phone: Phone,
-    news: mpsc::Receiver<(SocketAddr, News)>,
-    views: Arc<Notify>,
-    links: Arc<Mutex<Vec<Link>>>,
-    places: Places,
-    nodes: BTreeMap<NodeId, Remote>,
-    groups: BTreeMap<GroupId, Local>,
-    joins: BTreeMap<GroupId, u64>,
+    pub(super) id: NodeId,
+    pub(super) options: Options,
+    pub(super) addr: SocketAddr,
+    pub(super) jitter: u64,
+    pub(super) hello: watch::Sender<Arc<Hello>>,
+    pub(super) doors: watch::Sender<Doors>,
+    pub(super) phone: Phone,
+    pub(super) news: mpsc::Receiver<(SocketAddr, News)>,
+    pub(super) views: Arc<Notify>,
+    pub(super) links: Arc<Mutex<Vec<Link>>>,
+    pub(super) places: Places,
+    pub(super) nodes: BTreeMap<NodeId, Remote>,
+    pub(super) groups: BTreeMap<GroupId, Local>,
+    pub(super) joins: BTreeMap<GroupId, u64>,
     /// Nodes that a registry vouches for.
-    leases: BTreeSet<NodeId>,
-    tasks: JoinSet<GroupId>,
+    pub(super) leases: BTreeSet<NodeId>,
+    pub(super) tasks: JoinSet<GroupId>,
 }
 
 impl Hub {
@@ -177,7 +177,7 @@ impl Hub {
         }
     }
 
-    fn dial(&mut self, addr: SocketAddr, note: impl FnOnce(&mut crate::node::places::Place)) {
+    pub(super) fn dial(&mut self, addr: SocketAddr, note: impl FnOnce(&mut crate::node::places::Place)) {
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         if addr == self.addr {
             return;
@@ -303,129 +303,6 @@ impl Hub {
         self.reconcile().await;
     }
 
-    async fn on_news(&mut self, addr: SocketAddr, news: News) {
-        match news {
-            News::Up { hello, link, use_it } => {
-                self.another_process(addr, hello.node).await;
-                let remote = self.nodes.entry(hello.node).or_default();
-                remote.groups = hello.groups;
-                // One link a node: a second address of the same node waits until the first fails.
-                let fresh = remote.link.is_none();
-                if fresh {
-                    remote.link = Some((addr, link));
-                }
-                let _ = use_it.send(fresh.then(|| remote.visited.subscribe()));
-                self.places.connected(addr, hello.node, fresh);
-            }
-            News::Groups { hello } => self.note_groups(hello.node, hello.groups),
-            News::Down => self.unlink(addr, "the connection was lost"),
-            News::Strangers { hello } => {
-                self.another_process(addr, hello.node).await;
-                self.places.connected(addr, hello.node, false);
-                self.note_groups(hello.node, hello.groups);
-            }
-            News::Failed { refused, why } => {
-                self.unlink(addr, &why);
-                if refused {
-                    self.refused(addr, None).await;
-                }
-            }
-            News::Myself => self.places.remove(addr),
-        }
-        self.reconcile().await;
-    }
-
-    fn unlink(&mut self, addr: SocketAddr, why: &str) {
-        let needed = self
-            .groups
-            .values()
-            .any(|local| local.wanted.borrow().iter().any(|member| member.addr == addr));
-        self.places.failed(addr, why.to_owned(), needed);
-        for remote in self.nodes.values_mut() {
-            if remote.link.as_ref().is_some_and(|link| link.0 == addr) {
-                remote.link = None;
-            }
-        }
-    }
-
-    /// Whoever was at that address before is not there any more.
-    async fn another_process(&mut self, addr: SocketAddr, node: NodeId) {
-        self.refused(addr, Some(node)).await;
-    }
-
-    /// Tells groups of members whose address refuses, or has become another node's.
-    async fn refused(&mut self, addr: SocketAddr, except: Option<NodeId>) {
-        for local in self.groups.values() {
-            let away: Vec<MemberId> = local
-                .wanted
-                .borrow()
-                .iter()
-                .filter(|member| member.addr == addr && Some(member.node) != except)
-                .map(|member| member.member)
-                .collect();
-            for member in away {
-                let _ = local.door.knock.send(Knock::Refused { member }).await;
-            }
-        }
-    }
-
-    async fn on_visit(&mut self, visit: Visit) {
-        match visit {
-            Visit::Hello { hello, admitted } if hello.node == self.id => drop((hello, admitted)),
-            Visit::Hello { hello, admitted } => {
-                let (replace, replaced) = oneshot::channel();
-                self.forget_strangers();
-                let remote = self.nodes.entry(hello.node).or_default();
-                // The newer one is the living one: a rebooted peer must not be locked out.
-                if let Some(older) = remote.visit.replace(replace) {
-                    let _ = older.send(());
-                }
-                remote.polls = None;
-                remote.visited.send_replace(true);
-                let _ = admitted.send(replaced);
-                self.note_groups(hello.node, hello.groups);
-                self.dial(hello.addr, |place| {
-                    place.node.get_or_insert(hello.node);
-                });
-                self.places.kick(hello.addr);
-            }
-            Visit::Polls { node, link } => self.nodes.entry(node).or_default().polls = Some(link),
-            Visit::Bye { node } => {
-                let remote = self.nodes.entry(node).or_default();
-                let visiting = remote.is_visiting();
-                remote
-                    .visited
-                    .send_if_modified(|visited| std::mem::replace(visited, visiting) != visiting);
-            }
-            Visit::Groups { node, groups } => {
-                self.note_groups(node, groups);
-                if let Some(addr) = self.address_of(node) {
-                    self.places.kick(addr);
-                }
-            }
-        }
-        self.reconcile().await;
-    }
-
-    fn address_of(&mut self, node: NodeId) -> Option<SocketAddr> {
-        self.places
-            .links()
-            .into_iter()
-            .find(|link| link.node == Some(node))
-            .map(|link| link.addr)
-    }
-
-    fn note_groups(&mut self, node: NodeId, groups: Vec<Presence>) {
-        self.nodes.entry(node).or_default().groups = groups;
-    }
-
-    fn forget_strangers(&mut self) {
-        if self.nodes.len() >= MAX_NODES {
-            self.nodes
-                .retain(|_, remote| remote.link.is_some() || remote.is_visiting());
-        }
-    }
-
     /// Dials everyone that a group has in its view.
     fn dial_members(&mut self) {
         let wanted: Vec<_> = self
@@ -437,38 +314,6 @@ impl Hub {
             self.dial(member.addr, |place| {
                 place.node.get_or_insert(member.node);
             });
-        }
-    }
-
-    /// Brings what groups were told of links in line with the links that stand.
-    async fn reconcile(&mut self) {
-        for (&group, local) in &mut self.groups {
-            let mut linked = BTreeMap::new();
-            for remote in self.nodes.values() {
-                let Some(link) = remote.way() else { continue };
-                for presence in remote.groups.iter().filter(|presence| presence.group == group) {
-                    linked.insert(presence.member, link.clone());
-                }
-            }
-            let before = std::mem::take(&mut local.announced);
-            for (&member, link) in &before {
-                if linked.get(&member).is_none_or(|now| !now.same_channel(link)) {
-                    let _ = local.door.knock.send(Knock::LinkDown { member }).await;
-                }
-            }
-            for (&member, link) in &linked {
-                if before.get(&member).is_none_or(|old| !old.same_channel(link)) {
-                    let _ = local
-                        .door
-                        .knock
-                        .send(Knock::LinkUp {
-                            member,
-                            link: link.clone(),
-                        })
-                        .await;
-                }
-            }
-            local.announced = linked;
         }
     }
 

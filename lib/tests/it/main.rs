@@ -1,6 +1,8 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
 mod judge;
+mod malice;
+mod model;
 mod mutants;
 mod scenarios;
 mod script;

@@ -48,6 +48,7 @@ pub fn judge_survivors(logs: &[Log], killed: &[Log]) {
 fn check_stream(log: &Log) {
     for (line, n) in log.lines.iter().zip(1..) {
         assert_eq!(line["n"], n, "gap in {line}");
+        assert!(!line.to_string().contains("?#"), "somebody has no name in {line}");
     }
     assert_eq!(log.lines[0]["type"], "hello");
     if log.ended {

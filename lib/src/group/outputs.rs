@@ -1,0 +1,145 @@
+//! What a group's task does with what its engine says.
+
+use crate::engine::{Batch, Frame, Input, Notice, Output};
+use crate::event::Event;
+use crate::group::call::Request;
+use crate::group::show;
+use crate::group::task::Task;
+use crate::id::MemberId;
+use crate::message::{Kind, Member};
+use crate::net::rpc::{Call, Path};
+
+/// Encoded batches that are kept for other links that will ask for the same: those in flight at a time.
+const ENCODED: usize = 8;
+
+impl Task {
+    /// One input, all its outputs.
+    pub(super) fn handle(&mut self, input: Input, mut answer: Option<(MemberId, &mut Vec<Frame>)>) {
+        for output in self.engine.handle(input, self.now()) {
+            match output {
+                Output::Deliver { message, held_for } => {
+                    if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
+                        self.note_members();
+                        self.state.members_changed = false;
+                        self.joined
+                            .take()
+                            .into_iter()
+                            .for_each(|joined| joined.send(()).unwrap_or_default());
+                    }
+                    let from = self.member(&message);
+                    self.state.pending_bytes += message.payload.len();
+                    let event = match message.kind {
+                        Kind::Call if message.dot.origin != self.shared.me.id => Event::Called(Request {
+                            from,
+                            stamp: message.stamp(),
+                            payload: message.payload,
+                            replies: self.replies.clone(),
+                        }),
+                        _ => show::delivered(message, from, held_for),
+                    };
+                    self.state.pending.push(event);
+                }
+                Output::Notice(notice) => self.on_notice(notice),
+                Output::Send { to, frame } => match &mut answer {
+                    Some((from, said)) if *from == to => said.push(frame),
+                    _ => self.say(to, frame),
+                },
+                Output::Push { to, batch } => self.push(to, batch),
+                Output::Sent { dot, .. } => self.state.outcome = Some(Ok(dot)),
+                Output::Refused { why, .. } => self.state.outcome = Some(Err(why)),
+                Output::Acked { by, seq } => {
+                    self.shared.set_acked(by, seq);
+                    self.state.acks_changed = true;
+                }
+                Output::ViewChanged => {
+                    self.state.members_changed = true;
+                    let wanted = show::wanted(&self.engine);
+                    self.wanted.send_replace(wanted);
+                    self.views.notify_one();
+                }
+                Output::Left => self.state.over = true,
+                Output::Broken(reason) => {
+                    tracing::error!(reason, "the group stopped: an invariant does not hold");
+                    self.state.pending.push(Event::Broken { reason });
+                    self.state.over = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_notice(&mut self, notice: Notice) {
+        if let Notice::Odd { peer, what } = &notice {
+            tracing::warn!(peer = %peer.short(), what, "ignored: no correct member says this");
+            return;
+        }
+        if matches!(notice, Notice::Silent(_) | Notice::Resumed(_)) {
+            self.state.members_changed = true;
+        }
+        let name = |id: MemberId| {
+            self.state
+                .members
+                .get(&id)
+                .cloned()
+                .unwrap_or(Member { id, name: "".into() })
+        };
+        self.state.pending.extend(show::notice(notice, name));
+    }
+
+    pub(super) fn push(&mut self, to: MemberId, batch: Batch) {
+        let cached = self.state.encoded.iter().find(|entry| entry.0 == batch);
+        let run = match cached {
+            Some((_, run)) => run.clone(),
+            None => {
+                let run = self.engine.encode_own(batch);
+                if self.state.encoded.len() == ENCODED {
+                    self.state.encoded.pop_front();
+                }
+                self.state.encoded.push_back((batch, run.clone()));
+                run
+            }
+        };
+        let path = self.path(to);
+        self.call(to, Call::Push { path, run });
+    }
+
+    pub(super) fn say(&mut self, to: MemberId, frame: Frame) {
+        let path = self.path(to);
+        self.call(
+            to,
+            Call::Frame {
+                path,
+                frame: Box::new(frame),
+            },
+        );
+    }
+
+    pub(super) fn path(&self, to: MemberId) -> Path {
+        Path {
+            group: self.group,
+            from: self.shared.me.id,
+            to,
+        }
+    }
+
+    /// Never waits: what a full queue does not take is said again by the protocol.
+    pub(super) fn call(&mut self, to: MemberId, call: Call) {
+        let Some(link) = self.state.links.get(&to) else { return };
+        if link.try_send(call).is_err() {
+            tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");
+        }
+    }
+
+    pub(super) fn member(&mut self, message: &crate::message::Message) -> Member {
+        let id = message.dot.origin;
+        if let Some(member) = self.state.members.get(&id).filter(|member| !member.name.is_empty()) {
+            return member.clone();
+        }
+        let name = match message.kind {
+            Kind::Join => String::from_utf8_lossy(&message.payload).into_owned().into(),
+            _ => self.shared.name_of(id).unwrap_or_else(|| "".into()),
+        };
+        let member = Member { id, name };
+        self.state.members.insert(id, member.clone());
+        member
+    }
+}

@@ -1,0 +1,170 @@
+//! Which nodes are linked, and which groups hear of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use tokio::sync::oneshot;
+
+use crate::id::{MemberId, NodeId};
+use crate::net::Knock;
+use crate::net::dial::News;
+use crate::net::rpc::Presence;
+use crate::net::serve::Visit;
+use crate::node::hub::{Hub, MAX_NODES};
+
+impl Hub {
+    pub(super) async fn on_news(&mut self, addr: SocketAddr, news: News) {
+        match news {
+            News::Up { hello, link, use_it } => {
+                self.another_process(addr, hello.node).await;
+                let remote = self.nodes.entry(hello.node).or_default();
+                remote.groups = hello.groups;
+                // One link a node: a second address of the same node waits until the first fails.
+                let fresh = remote.link.is_none();
+                if fresh {
+                    remote.link = Some((addr, link));
+                }
+                let _ = use_it.send(fresh.then(|| remote.visited.subscribe()));
+                self.places.connected(addr, hello.node, fresh);
+            }
+            News::Groups { hello } => self.note_groups(hello.node, hello.groups),
+            News::Down => self.unlink(addr, "the connection was lost"),
+            News::Strangers { hello } => {
+                self.another_process(addr, hello.node).await;
+                self.places.connected(addr, hello.node, false);
+                self.note_groups(hello.node, hello.groups);
+            }
+            News::Failed { refused, why } => {
+                self.unlink(addr, &why);
+                if refused {
+                    self.refused(addr, None).await;
+                }
+            }
+            News::Myself => self.places.remove(addr),
+        }
+        self.reconcile().await;
+    }
+
+    pub(super) fn unlink(&mut self, addr: SocketAddr, why: &str) {
+        let needed = self
+            .groups
+            .values()
+            .any(|local| local.wanted.borrow().iter().any(|member| member.addr == addr));
+        self.places.failed(addr, why.to_owned(), needed);
+        for remote in self.nodes.values_mut() {
+            if remote.link.as_ref().is_some_and(|link| link.0 == addr) {
+                remote.link = None;
+            }
+        }
+    }
+
+    /// Whoever was at that address before is not there any more.
+    pub(super) async fn another_process(&mut self, addr: SocketAddr, node: NodeId) {
+        self.refused(addr, Some(node)).await;
+    }
+
+    /// Tells groups of members whose address refuses, or has become another node's.
+    pub(super) async fn refused(&mut self, addr: SocketAddr, except: Option<NodeId>) {
+        for local in self.groups.values() {
+            let away: Vec<MemberId> = local
+                .wanted
+                .borrow()
+                .iter()
+                .filter(|member| member.addr == addr && Some(member.node) != except)
+                .map(|member| member.member)
+                .collect();
+            for member in away {
+                let _ = local.door.knock.send(Knock::Refused { member }).await;
+            }
+        }
+    }
+
+    pub(super) async fn on_visit(&mut self, visit: Visit) {
+        match visit {
+            Visit::Hello { hello, admitted } if hello.node == self.id => drop((hello, admitted)),
+            Visit::Hello { hello, admitted } => {
+                let (replace, replaced) = oneshot::channel();
+                self.forget_strangers();
+                let remote = self.nodes.entry(hello.node).or_default();
+                // The newer one is the living one: a rebooted peer must not be locked out.
+                if let Some(older) = remote.visit.replace(replace) {
+                    let _ = older.send(());
+                }
+                remote.polls = None;
+                remote.visited.send_replace(true);
+                let _ = admitted.send(replaced);
+                self.note_groups(hello.node, hello.groups);
+                self.dial(hello.addr, |place| {
+                    place.node.get_or_insert(hello.node);
+                });
+                self.places.kick(hello.addr);
+            }
+            Visit::Polls { node, link } => self.nodes.entry(node).or_default().polls = Some(link),
+            Visit::Bye { node } => {
+                let remote = self.nodes.entry(node).or_default();
+                let visiting = remote.is_visiting();
+                remote
+                    .visited
+                    .send_if_modified(|visited| std::mem::replace(visited, visiting) != visiting);
+            }
+            Visit::Groups { node, groups } => {
+                self.note_groups(node, groups);
+                if let Some(addr) = self.address_of(node) {
+                    self.places.kick(addr);
+                }
+            }
+        }
+        self.reconcile().await;
+    }
+
+    pub(super) fn address_of(&mut self, node: NodeId) -> Option<SocketAddr> {
+        self.places
+            .links()
+            .into_iter()
+            .find(|link| link.node == Some(node))
+            .map(|link| link.addr)
+    }
+
+    pub(super) fn note_groups(&mut self, node: NodeId, groups: Vec<Presence>) {
+        self.nodes.entry(node).or_default().groups = groups;
+    }
+
+    pub(super) fn forget_strangers(&mut self) {
+        if self.nodes.len() >= MAX_NODES {
+            self.nodes
+                .retain(|_, remote| remote.link.is_some() || remote.is_visiting());
+        }
+    }
+
+    /// Brings what groups were told of links in line with the links that stand.
+    pub(super) async fn reconcile(&mut self) {
+        for (&group, local) in &mut self.groups {
+            let mut linked = BTreeMap::new();
+            for remote in self.nodes.values() {
+                let Some(link) = remote.way() else { continue };
+                for presence in remote.groups.iter().filter(|presence| presence.group == group) {
+                    linked.insert(presence.member, link.clone());
+                }
+            }
+            let before = std::mem::take(&mut local.announced);
+            for (&member, link) in &before {
+                if linked.get(&member).is_none_or(|now| !now.same_channel(link)) {
+                    let _ = local.door.knock.send(Knock::LinkDown { member }).await;
+                }
+            }
+            for (&member, link) in &linked {
+                if before.get(&member).is_none_or(|old| !old.same_channel(link)) {
+                    let _ = local
+                        .door
+                        .knock
+                        .send(Knock::LinkUp {
+                            member,
+                            link: link.clone(),
+                        })
+                        .await;
+                }
+            }
+            local.announced = linked;
+        }
+    }
+}
