@@ -186,8 +186,11 @@ fn next_frame(bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {
         bytes.reserve(4 + length - bytes.len());
         return Ok(None);
     }
-    bytes.advance(4);
-    Ok(Some(bytes.split_to(length).freeze()))
+    // Copied once, exactly: payloads are slices of this frame and stay in the log for long. Slices of the read buffer
+    // would keep all of that, twice as much as was read and more.
+    let frame = Bytes::copy_from_slice(&bytes[4..4 + length]);
+    bytes.advance(4 + length);
+    Ok(Some(frame))
 }
 
 fn put(out: &mut BytesMut, kind: u8, value: &impl Serialize) -> io::Result<()> {

@@ -85,7 +85,10 @@ pub(crate) async fn serve(listener: TcpListener, desk: Desk) {
         let desk = desk.clone();
         connections.spawn(async move {
             if let Err(error) = connection(socket, desk, stranger).await {
-                tracing::warn!(%peer, "connection closed: {error}");
+                match is_reset(&error) {
+                    true => tracing::debug!(%peer, "connection lost: {error}"),
+                    false => tracing::warn!(%peer, "connection closed: {error}"),
+                }
             }
             drop(seat);
         });
@@ -115,6 +118,24 @@ async fn connection(socket: TcpStream, desk: Desk, stranger: OwnedSemaphorePermi
     // A node that is shutting down needs no news.
     let _ = visits.send(Visit::Bye { node }).await;
     ended
+}
+
+/// A process that dies takes its connections with it: nothing to warn of, unlike nonsense.
+fn is_reset(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        // tarpc shares its causes.
+        let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
+        let kind = error.downcast_ref::<io::Error>().or(shared).map(io::Error::kind);
+        if matches!(
+            kind,
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::TimedOut)
+        ) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A connection that said who it is.
