@@ -4,6 +4,7 @@ pub(crate) mod codec;
 pub(crate) mod dial;
 pub(crate) mod rpc;
 pub(crate) mod serve;
+pub(crate) mod socket;
 
 use std::time::Duration;
 

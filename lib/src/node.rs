@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::group::Group;
 use crate::id::NodeId;
+use crate::net::socket::TcpListener;
 use crate::options::Options;
 use hub::{Hub, Order};
 

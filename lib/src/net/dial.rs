@@ -9,7 +9,6 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tarpc::client::{self, NewClient};
 use tarpc::context;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::timeout;
@@ -18,6 +17,7 @@ use tokio_util::codec::Framed;
 use crate::net::codec::Caller;
 use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
 use crate::net::serve::Doors;
+use crate::net::socket::TcpStream;
 use crate::net::{
     CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
     RECONNECT_PAUSE, STALL_TIMEOUT,

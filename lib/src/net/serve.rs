@@ -10,7 +10,6 @@ use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use tarpc::server::{BaseChannel, TrackedRequest};
 use tarpc::{ClientMessage, Response};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,6 +19,7 @@ use crate::engine::Frame;
 use crate::id::GroupId;
 use crate::net::codec::Callee;
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal, Reply, Request};
+use crate::net::socket::{TcpListener, TcpStream};
 use crate::net::{
     Door, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, MAX_CONNECTIONS, MAX_HANDSHAKES, POLL_TIME, POLLED, REQUESTS_IN_FLIGHT,
     STALL_TIMEOUT,

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError as TaskError, JoinSet};
 use tokio::time::timeout;
@@ -17,6 +16,7 @@ use crate::message::Intro;
 use crate::net::dial::{News, Phone, shares};
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Presence};
 use crate::net::serve::{Desk, Doors, serve};
+use crate::net::socket::TcpListener;
 use crate::net::{Door, GROUP_QUEUE, Knock};
 use crate::node::places::Places;
 use crate::node::{Contact, JoinError, Link};

@@ -9,4 +9,6 @@ mod script;
 mod seeds;
 mod sim;
 mod stamps;
+// Real sockets, which that feature takes away.
+#[cfg(not(feature = "turmoil"))]
 mod wire;

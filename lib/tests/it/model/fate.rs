@@ -89,7 +89,8 @@ pub(crate) struct Fate {
 /// Every way to share out faults among members.
 fn victims(faults: Faults, members: usize) -> Vec<[Faults; MEMBERS]> {
     let mut shares = vec![[Faults::default(); MEMBERS]];
-    let kinds: [(u8, fn(&mut Faults)); 3] = [
+    type Add = fn(&mut Faults);
+    let kinds: [(u8, Add); 3] = [
         (faults.drops, |faults| faults.drops += 1),
         (faults.twice, |faults| faults.twice += 1),
         (faults.pulls, |faults| faults.pulls += 1),
