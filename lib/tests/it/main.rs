@@ -5,6 +5,7 @@ mod mutants;
 mod scenarios;
 mod script;
 mod seeds;
+mod shrink;
 mod sim;
 mod stamps;
 mod wire;
