@@ -26,8 +26,6 @@ pub(crate) enum Sort {
     App,
     Join,
     Leave,
-    /// From here on clocks leave this origin out while its entry is at most so much.
-    Retire(Who, u32),
     Control,
 }
 
