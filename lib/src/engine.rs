@@ -135,16 +135,17 @@ impl Engine {
     }
 
     /// A member of a group whose members are all known: everyone starts at the empty cut, with links to nobody,
-    /// and without join messages. For benchmarks and model checking.
+    /// and without join messages. The n-th has port 1024 + n of the loopback address. For benchmarks and model checking.
     pub fn established(config: Config, me: MemberId, members: &[MemberId], seed: u64, now: Micros) -> Self {
-        let intro = |member: &MemberId| Intro {
+        let intro = |(nth, member): (usize, &MemberId)| Intro {
             node: crate::id::NodeId(member.0),
             name: member.short(),
-            addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+            addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1024 + nth as u16)),
         };
-        let mut engine = Self::blank(config, me, intro(&me), seed, now);
-        for member in members {
-            let record = Record::of(*member, 0, Standing::Member, Some(intro(member)));
+        let mine = members.iter().position(|member| *member == me).unwrap_or(members.len());
+        let mut engine = Self::blank(config, me, intro((mine, &me)), seed, now);
+        for (nth, member) in members.iter().enumerate() {
+            let record = Record::of(*member, 0, Standing::Member, Some(intro((nth, member))));
             engine.merge_record(record);
         }
         engine.view_changed = false;

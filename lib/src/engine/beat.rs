@@ -1,11 +1,14 @@
 //! Signs of life: heartbeats with digests, views that differ, silence.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use crate::clock::Clock;
 use crate::engine::io::{Notice, Output};
-use crate::engine::roster::Slot;
+use crate::engine::roster::{Known, Slot};
 use crate::engine::{Beat, Engine, Frame, View};
 use crate::id::{MemberId, NodeId};
-use crate::message::Micros;
+use crate::message::{Intro, Micros};
 
 /// The same view is not sent twice to one peer within this time: the first may still be on its way.
 const VIEW_PAUSE: Micros = 400_000;
@@ -64,12 +67,38 @@ impl Engine {
         known.peer.heard_at = now;
         known.peer.refused = false;
         if std::mem::take(&mut known.peer.silent) && known.counts() {
+            // Its grace may have been over: from now on what it lacks is kept again.
+            self.stable.stale = true;
             let id = known.id;
             self.out.push(Output::Notice(Notice::Resumed(id)));
         }
     }
 
+    /// Whoever was before at an address where another process answers now is not there any more: at this node's own,
+    /// which nobody dials, and at those of linked members, where a refusal is told once and a late frame undoes it.
+    fn watch_addresses(&mut self) {
+        let intro = |known: &Known| known.record.as_ref().and_then(|record| record.intro.clone());
+        let linked = self.roster.all().filter(|(_, known)| known.peer.linked);
+        let mut taken: BTreeMap<SocketAddr, NodeId> = linked
+            .filter_map(|(_, known)| intro(known))
+            .map(|intro| (intro.addr, intro.node))
+            .collect();
+        taken.insert(self.intro.addr, self.intro.node);
+        taken.retain(|addr, _| addr.port() != 0 && !addr.ip().is_unspecified());
+        let was_there = |intro: &Intro| taken.get(&intro.addr).is_some_and(|node| *node != intro.node);
+        let counted = self
+            .roster
+            .all()
+            .filter(|(_, known)| known.counts() && !known.peer.linked);
+        let gone: Vec<MemberId> = counted
+            .filter(|(_, known)| intro(known).as_ref().is_some_and(was_there))
+            .map(|(_, known)| known.id)
+            .collect();
+        gone.into_iter().for_each(|member| self.on_refused(member));
+    }
+
     pub(super) fn watch_silence(&mut self) {
+        self.watch_addresses();
         let before = self.now.saturating_sub(self.config.silent_after);
         let (mut silent, now) = (Vec::new(), self.now);
         for (slot, known) in self.roster.all_mut() {
@@ -180,6 +209,10 @@ impl Engine {
         let (now, from) = (self.now, self.roster[slot].id);
         if beat.digest.get(from) > 0 {
             self.ensure_record(slot);
+        }
+        if beat.digest.get(from) == 0 && self.roster[slot].speaks() {
+            // Said while it joined, and late: it may have started over from a lower cut since.
+            return;
         }
         let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
         if merged || !self.config.rules.digest_after_view {

@@ -148,11 +148,12 @@ impl Engine {
         let Some(Standing::Closed(last)) = known.standing() else {
             return;
         };
-        if known.end.settled_at.is_some() {
-            return;
-        }
+        // Also where it was settled before: someone who never had all of it may have closed it lower since.
         if known.delivered > last {
             return self.reopen(slot);
+        }
+        if known.end.settled_at.is_some() {
+            return;
         }
         if known.delivered < last {
             let id = known.id;
@@ -164,7 +165,7 @@ impl Engine {
             0
         };
         let known = &mut self.roster[slot];
-        known.end.settled_at = Some(self.now);
+        (known.end.settled_at, known.end.settled_last) = (Some(self.now), last);
         known.want = None;
         known.stream = None;
         known.peer.push = None;
@@ -205,8 +206,13 @@ impl Engine {
     /// The origin is alive, or said more than the group knew when it closed it.
     pub(super) fn reopen(&mut self, slot: Slot) {
         let now = self.now;
-        self.roster[slot].peer.heard_at = now;
-        self.set_standing(slot, Standing::Member, true);
+        let known = &mut self.roster[slot];
+        known.peer.heard_at = now;
+        let standing = match known.record.as_ref().is_some_and(|record| record.goodbye) {
+            true => Standing::Left(known.delivered),
+            false => Standing::Member,
+        };
+        self.set_standing(slot, standing, true);
     }
 
     /// After a record changed: when an end began, or that there is none.
@@ -221,8 +227,11 @@ impl Engine {
             }
             return;
         };
-        // A new bound is a new reason to wait for it.
+        // A new bound is a new reason to wait for it, and another end is told again.
         known.end.ended_at = Some(now);
+        if known.end.settled_last != bound {
+            known.end.settled_at = None;
+        }
         if known.delivered < bound {
             known.end.settled_at = None;
             self.want(slot, bound, id);

@@ -46,7 +46,13 @@ impl Engine {
             .all()
             .filter(|(voter, known)| *voter != self.my_slot && known.counts());
         !want.lacking.is_empty()
-            && voters.all(|(voter, _)| self.is_grace_over(voter) || want.lacking.contains_key(&voter))
+            && voters.all(|(voter, _)| self.is_written_off(voter) || want.lacking.contains_key(&voter))
+    }
+
+    /// Somebody who was asked had the first missing message once: it is history, and does not die with its origin.
+    pub(super) fn was_delivered(&self, slot: Slot) -> bool {
+        let want = self.roster[slot].want.as_ref();
+        want.is_some_and(|want| want.lacking.values().any(Option::is_some))
     }
 
     /// Skips what nobody keeps, if there is nothing else to be done.
@@ -62,7 +68,7 @@ impl Engine {
         let mut complete = true;
         for (member, seq) in base.iter() {
             let slot = self.roster.ensure(member, self.now);
-            if self.roster[slot].delivered < seq && !self.is_exhausted(slot) {
+            if !self.is_blocked(slot, seq) && !self.is_exhausted(slot) {
                 self.want(slot, seq, via);
                 complete = false;
             }
@@ -70,6 +76,13 @@ impl Engine {
         if complete {
             self.skip_to(&base, lamport);
         }
+    }
+
+    /// Nothing of an origin up to `seq` can be delivered by asking for it: there is none, or the next message is here
+    /// and waits for others. What comes after that may not even have room to be held.
+    fn is_blocked(&self, slot: Slot, seq: u64) -> bool {
+        let known = &self.roster[slot];
+        known.delivered >= seq || known.held.contains_key(&(known.delivered + 1))
     }
 
     /// The base that skips least, of those that members offered for messages that nobody has.

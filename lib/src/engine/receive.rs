@@ -76,9 +76,15 @@ impl Engine {
             (Some(stream), false) => stream.last,
             _ => contiguous(known.delivered, known.held.keys()),
         };
+        // A joiner may have to start over from a lower cut, and what it said before may arrive late.
+        let delivered = if self.is_joining() {
+            0
+        } else {
+            self.roster[slot].delivered
+        };
         let ack = PushAck {
             received,
-            delivered: known.delivered,
+            delivered,
             restart,
         };
         self.say(slot, crate::engine::Frame::PushAck(ack));
@@ -332,6 +338,7 @@ impl Engine {
                 // Where it started from in the end, whatever it said of earlier attempts.
                 known.peer.digest = message.clock();
                 known.peer.acked = known.peer.digest.get(self.me);
+                known.peer.unmerged = None;
                 self.stable.stale = true;
                 self.note_joined(slot);
             }

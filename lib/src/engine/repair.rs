@@ -95,7 +95,7 @@ impl Engine {
                 return Some(soon);
             }
         }
-        if settled && self.is_exhausted(slot) {
+        if settled && self.is_exhausted(slot) && !self.was_delivered(slot) {
             // It died with its origin after all.
             return None;
         }

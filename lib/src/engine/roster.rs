@@ -63,6 +63,8 @@ pub(super) struct End {
     pub(super) ended_at: Option<Micros>,
     /// It is closed, delivered to its last message, and the application knows; since then.
     pub(super) settled_at: Option<Micros>,
+    /// At which last seq that was.
+    pub(super) settled_last: u64,
 }
 
 /// The part of a view record that changes.

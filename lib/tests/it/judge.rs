@@ -20,6 +20,8 @@ pub(crate) struct Judge {
     sent: Vec<Vec<Sent>>,
     /// The pasts of all messages, end to end: `members` counters each, the message itself included.
     pasts: Vec<u32>,
+    /// Retirements: the message, of whom, up to which seq.
+    retired: Vec<(Dot, Who, u32)>,
 }
 
 /// What one member really has.
@@ -59,6 +61,7 @@ impl Judge {
             minds: vec![mind; members],
             sent: (0..members).map(|_| Vec::new()).collect(),
             pasts: Vec::new(),
+            retired: Vec::new(),
         }
     }
 
@@ -193,6 +196,35 @@ impl Judge {
         Ok(())
     }
 
+    /// P1, P7, S4: a member is told that it will never get these, and counts them as known from now on. The spans
+    /// begin exactly where its knowledge ends, name nothing that was never sent, and leave it with a closed set.
+    pub(crate) fn skips(&mut self, who: Who, spans: &[(Who, u32, u32)]) -> Verdict {
+        if self.minds[who].cut.is_none() {
+            return no("P7", who, "has a gap before it has anything".to_owned());
+        }
+        for &(origin, from, to) in spans {
+            let has = self.minds[who].has[origin];
+            if from != has + 1 || to < from {
+                return no("P7", who, format!("skips m{origin}:{from}..={to}, has m{origin}:{has}"));
+            }
+            if to as usize > self.sent[origin].len() {
+                return no("S1", who, format!("skips m{origin}:{to}, which was never sent"));
+            }
+            let lamport = self.sent[origin][to as usize - 1].lamport;
+            let mind = &mut self.minds[who];
+            mind.has[origin] = to;
+            mind.lamport = mind.lamport.max(lamport);
+        }
+        for &(origin, _, seq) in spans {
+            let dot = Dot { origin, seq };
+            if let Some(other) = exceeds(self.past(dot), &self.minds[who].has) {
+                let needs = self.past(dot)[other];
+                return no("S4", who, format!("skips {dot}, and not its cause m{other}:{needs}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Somebody is believed to have delivered this: an acknowledgement, or a stable message (S15).
     pub(crate) fn believed(&self, rule: &'static str, at: Who, of: Who, dot: Dot) -> Verdict {
         let has = self.minds[of].has[dot.origin];
@@ -274,6 +306,9 @@ impl Judge {
         }
         mind.left = heard.sort == Sort::Leave;
         mind.unclaimed += u32::from(heard.sort == Sort::App);
+        if let Sort::Retire(of, upto) = heard.sort {
+            self.retired.push((dot, of, upto));
+        }
         let past = self.pasts.len();
         self.pasts.extend_from_slice(&mind.has);
         self.pasts[past + who] = dot.seq;
@@ -308,7 +343,11 @@ impl Judge {
     /// The stamp's full clock is exactly what the sender had.
     fn exact(&self, who: Who, heard: &Heard<'_>) -> Verdict {
         let past = self.past(heard.dot);
-        if past != heard.clock {
+        let fits = |other: Who| {
+            let (really, says) = (past[other], heard.clock[other]);
+            really == says || (says == 0 && self.may_omit(heard.dot, other, really))
+        };
+        if !(0..self.members).all(fits) {
             let what = format!(
                 "the clock of {} says {:?}, its sender had {past:?}",
                 heard.dot, heard.clock
@@ -316,6 +355,13 @@ impl Judge {
             return no("clock", who, what);
         }
         Ok(())
+    }
+
+    /// A clock may leave an origin out if its retirement is in the message's past, and the origin said no more.
+    fn may_omit(&self, dot: Dot, origin: Who, entry: u32) -> bool {
+        let past = self.past(dot);
+        let mut retired = self.retired.iter();
+        retired.any(|(by, of, upto)| *of == origin && *by != dot && past[by.origin] >= by.seq && entry <= *upto)
     }
 
     /// Every message of the cut has its past in the cut. The last of each origin speaks for those before it.

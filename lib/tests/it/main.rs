@@ -7,6 +7,7 @@ mod mutants;
 mod scenarios;
 mod script;
 mod seeds;
+mod shrink;
 mod sim;
 mod stamps;
 // Real sockets, which that feature takes away.

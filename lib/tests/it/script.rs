@@ -1,11 +1,14 @@
 //! What a run is made of: plain data, so that a failing one can be printed, pasted and shrunk.
 
 mod draw;
+mod paste;
+mod swarm;
 
 use multicast::Micros;
 use multicast::engine::{Config, Rules};
 
 pub(crate) use draw::draw;
+pub(crate) use paste::paste;
 
 pub(crate) const MS: Micros = 1_000;
 pub(crate) const SECOND: Micros = 1_000 * MS;
@@ -41,7 +44,8 @@ pub(crate) struct Step {
 /// Everything that a script can do to the world. Faults are acts like others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Act {
-    /// A process starts and joins; it knows the addresses of these seats, running or not.
+    /// A process starts and joins; it knows the addresses of these seats, running or not. Whoever sat there
+    /// before is gone: a restart is a new member.
     Start { seat: Seat, seeds: Vec<Seat> },
     /// The member there says so many messages of so many bytes at once. Waits until there is a member.
     Say { seat: Seat, count: u32, bytes: usize },
@@ -49,6 +53,23 @@ pub(crate) enum Act {
     Answer { seat: Seat, from: Seat },
     /// It leaves. With `exits` its process ends afterwards, else it stays and no longer listens.
     Leave { seat: Seat, exits: bool },
+    /// The process there is gone, for good. Its connections close, or, `half_open`, only seem to live.
+    Crash { seat: Seat, half_open: bool },
+    /// It is gone in the middle of its next send, when so many of the outputs of that step are carried out.
+    CrashInSend {
+        seat: Seat,
+        outputs: usize,
+        half_open: bool,
+    },
+    /// The seats fall apart: nothing passes between those with different numbers. With `breaks` the connections
+    /// between them are found dead.
+    Split { parts: Vec<u8>, breaks: bool },
+    /// All cuts are mended.
+    Heal,
+    /// The process there stands still for so long; what comes meanwhile waits for it.
+    Stop { seat: Seat, pause: Micros },
+    /// Its clock jumps by so much.
+    Jump { seat: Seat, by: i64 },
     /// Frames from there to there take this long from now on.
     Pace { from: Seat, to: Seat, delay: Micros },
     /// Nothing gets from there to there any more.
@@ -104,6 +125,25 @@ pub(crate) enum Limits {
     /// Stable messages leave the log at once, and nobody founds a group but the first members: whoever believes
     /// too early that something is stable loses it for someone.
     Forgetful,
+    /// Drawn: all limits and times small, so that closing, reopening, retiring and gaps happen within seconds.
+    Tight(Room),
+}
+
+/// The drawn limits and times of a run, those that matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    pub(crate) retention: usize,
+    pub(crate) factor: usize,
+    /// Messages held for one origin.
+    pub(crate) held: usize,
+    pub(crate) batch: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) window: u64,
+    pub(crate) silent_after: Micros,
+    pub(crate) grace: Micros,
+    pub(crate) gone_after: Micros,
+    pub(crate) bound_patience: Micros,
+    pub(crate) retire_after: Micros,
 }
 
 /// Who hears a message answers it now and then.
@@ -177,6 +217,36 @@ impl Plan {
                 found_after: 3600 * SECOND,
                 ..usual
             },
+            Limits::Tight(room) => Config {
+                retention: room.retention,
+                retention_factor: room.factor,
+                held_per_origin: room.held,
+                batch_messages: room.batch,
+                batches_in_flight: room.in_flight,
+                window_messages: room.window,
+                pull_bytes: 1024,
+                digest_every: 1024,
+                silent_after: room.silent_after,
+                heartbeat: room.silent_after / 3,
+                exchange: room.silent_after / 4,
+                grace: room.grace,
+                gone_after: room.gone_after,
+                bound_patience: room.bound_patience,
+                retire_after: room.retire_after,
+                ..usual
+            },
         }
+    }
+
+    /// When everything must have settled: what takes long is to find out that those are gone whose address nobody
+    /// knows.
+    pub(crate) fn settled_by(&self, usually: Micros) -> Micros {
+        let config = self.config();
+        self.calm_at + usually + config.grace + 4 * config.silent_after + 2 * config.bound_patience
+    }
+
+    /// Whether members die, or are thought dead, in it.
+    pub(crate) fn is_hard(&self) -> bool {
+        matches!(self.limits, Limits::Tight(_))
     }
 }

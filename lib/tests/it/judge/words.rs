@@ -26,6 +26,8 @@ pub(crate) enum Sort {
     App,
     Join,
     Leave,
+    /// From here on clocks leave this origin out while its entry is at most so much.
+    Retire(Who, u32),
     Control,
 }
 

@@ -6,9 +6,10 @@ use multicast::engine::Rules;
 use super::{Act, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
 use crate::sim::Rng;
 
-/// The plan of a seed: one in four has members that forget what is stable.
+/// The plan of a seed: one in four has members that forget what is stable, two in four have every fault there is.
 pub(crate) fn draw(seed: u64) -> Plan {
     match seed % 4 {
+        1 | 2 => super::swarm::draw(seed),
         3 => draw_forgetful(seed),
         _ => draw_usual(seed),
     }
@@ -74,7 +75,7 @@ fn plan(
     }
 }
 
-fn draw_weather(rng: &mut Rng) -> Weather {
+pub(super) fn draw_weather(rng: &mut Rng) -> Weather {
     let fair = rng.percent(15);
     Weather {
         loss_percent: if fair { 0 } else { rng.between(0, 30) },

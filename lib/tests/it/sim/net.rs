@@ -115,6 +115,14 @@ impl Net {
         self.path_mut(from, to).cut = cut;
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        self.paths.iter().any(|path| path.cut)
+    }
+
+    pub(crate) fn mend_all(&mut self) {
+        self.paths.iter_mut().for_each(|path| path.cut = false);
+    }
+
     pub(crate) fn lose(&mut self, from: Seat, to: Seat, what: What, left: u32) {
         self.tolls.push(Toll { from, to, what, left });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use multicast::engine::{Config, Engine, Frame, Notice, Output, Standing};
-use multicast::{Clock, Dot, Kind, MemberId, Message, NodeId};
+use multicast::{Clock, Dot, Kind, MemberId, Message, Micros, NodeId, Span};
 
 use super::rng::Rng;
 use crate::judge::{self, Heard, Judge, Sort, Verdict, Violation, Who};
@@ -25,13 +25,19 @@ pub(crate) struct Witness {
     closed: Vec<BTreeMap<Who, u64>>,
     /// Room to count the held messages of each origin.
     held_of: Vec<usize>,
+    /// Members may die and be thought dead in this run.
+    hard: bool,
+    /// The time by the clock of the member that is looked at.
+    pub(crate) now: Micros,
+    /// When each member last got a frame of each other one, by its own clock; of itself: when it started.
+    heard: Vec<BTreeMap<Who, Micros>>,
 }
 
 /// A member that the judge asks: its number and its engine.
 pub(crate) type Asked<'a> = (Who, &'a Engine);
 
 impl Witness {
-    pub(crate) fn new(seed: u64, members: usize, config: Config) -> Self {
+    pub(crate) fn new(seed: u64, members: usize, config: Config, hard: bool) -> Self {
         Self {
             judge: Judge::new(members),
             ids: (0..members).map(|who| draw_id(seed, who)).collect(),
@@ -41,6 +47,9 @@ impl Witness {
             lingering: false,
             closed: vec![BTreeMap::new(); members],
             held_of: vec![0; members],
+            hard,
+            now: 0,
+            heard: vec![BTreeMap::new(); members],
         }
     }
 
@@ -50,6 +59,11 @@ impl Witness {
 
     pub(crate) fn node(&self, who: Who) -> NodeId {
         NodeId(self.ids[who].0)
+    }
+
+    /// A frame reaches a member at this time of its clock; one of its own: it starts.
+    pub(crate) fn hears(&mut self, who: Who, from: Who, now: Micros) {
+        self.heard[who].insert(from, now);
     }
 
     /// Who has that id: the number is written in its last bytes, and the rest is checked.
@@ -82,7 +96,12 @@ impl Witness {
                 let dot = self.dot(who, self.dot_of(who, *seq))?;
                 self.judge.believed("P4", who, by, dot)
             }
-            Output::Notice(notice) => self.notices(who, notice),
+            Output::Notice(notice) => {
+                if matches!(notice, Notice::Gap(_)) {
+                    self.opens(who, engine)?;
+                }
+                self.notices(who, notice)
+            }
             Output::Broken(what) => no("S13", who, format!("stopped: {what}")),
             _ => Ok(()),
         }
@@ -112,7 +131,7 @@ impl Witness {
     }
 
     /// S14 and S15, too dear for every step: the log's size, and what is believed to be stable really is.
-    pub(crate) fn inspects(&mut self, who: Who, engine: &Engine, all: &[Asked<'_>]) -> Verdict {
+    pub(crate) fn inspects(&mut self, who: Who, engine: &Engine, all: &[Asked<'_>], now: Micros) -> Verdict {
         let bytes: usize = engine.log().map(|message| message.payload.len()).sum();
         let limit = self.config.retention.saturating_mul(self.config.retention_factor);
         if bytes > limit {
@@ -125,7 +144,10 @@ impl Witness {
         let stable = engine.stable();
         for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
             let Some(other) = self.who(record.member) else { continue };
-            if !all.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
+            // Whose grace may be over does not count.
+            let heard = self.heard[who].get(&other).or(self.heard[who].get(&who));
+            let written_off = now >= heard.unwrap_or(&0) + self.config.silent_after + self.config.grace;
+            if written_off || !all.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
                 continue;
             }
             for (origin, seq) in stable.iter() {
@@ -181,6 +203,9 @@ impl Witness {
             if u64::from(has) != last {
                 return no("S9", who, format!("sees m{of} as {standing:?}, has {has} of it"));
             }
+            if self.hard && last > 0 && matches!(standing, Standing::Closed(_)) && !self.closed[who].contains_key(&of) {
+                return no("S9", who, format!("was not told that m{of} is closed at {last}"));
+            }
             if let Some(told) = self.closed[who].get(&of).filter(|told| **told != last) {
                 return no(
                     "S9",
@@ -224,6 +249,34 @@ impl Witness {
     /// and nobody may say that messages are lost or that a peer is odd.
     fn notices(&mut self, who: Who, notice: &Notice) -> Verdict {
         match notice {
+            Notice::Closed { origin, last_seq, .. } if self.hard => {
+                let origin = self.known(who, *origin)?;
+                let has = self.judge.has(who, origin);
+                if u64::from(has) != *last_seq || origin == who {
+                    return no("S9", who, format!("closes m{origin} at {last_seq}, has {has} of it"));
+                }
+                self.closed[who].insert(origin, *last_seq);
+                Ok(())
+            }
+            Notice::Reopened(origin) if self.hard => {
+                let origin = self.known(who, *origin)?;
+                self.closed[who].remove(&origin);
+                Ok(())
+            }
+            Notice::Gap(spans) if self.hard => {
+                let mut skipped = Vec::new();
+                for span in spans {
+                    let last = self.dot(
+                        who,
+                        Dot {
+                            origin: span.origin,
+                            seq: span.to,
+                        },
+                    )?;
+                    skipped.push((last.origin, span.from as u32, last.seq));
+                }
+                self.judge.skips(who, &skipped)
+            }
             Notice::Silent(_) | Notice::Resumed(_) | Notice::Lagging { .. } | Notice::Held { .. } => Ok(()),
             Notice::Closed { origin, last_seq, .. } => {
                 let origin = self.known(who, *origin)?;
@@ -258,17 +311,15 @@ impl Witness {
     }
 
     fn delivers(&mut self, who: Who, engine: &Engine, message: &Message) -> Verdict {
-        if !self.judge.is_open(who) {
-            self.translate(who, &engine.cut())?;
-            self.judge.opens(who, &self.clock)?;
-        }
+        self.opens(who, engine)?;
         let dot = self.dot(who, message.dot)?;
         self.translate(who, &message.clock())?;
         let sort = match message.kind {
             Kind::App => Sort::App,
             Kind::Join => Sort::Join,
             Kind::Leave => Sort::Leave,
-            Kind::Retire | Kind::Call => Sort::Control,
+            Kind::Retire => self.retirement(&message.payload).unwrap_or(Sort::Control),
+            Kind::Call => Sort::Control,
         };
         self.judge.delivers(
             who,
@@ -280,6 +331,41 @@ impl Witness {
                 clock: &self.clock,
             },
         )
+    }
+
+    /// Before the first thing that a member is told: where it begins.
+    fn opens(&mut self, who: Who, engine: &Engine) -> Verdict {
+        if self.judge.is_open(who) {
+            return Ok(());
+        }
+        self.translate(who, &engine.cut())?;
+        self.judge.opens(who, &self.clock)
+    }
+
+    /// What a retirement says: 16 bytes of whom, 8 of up to which seq.
+    fn retirement(&self, payload: &Bytes) -> Option<Sort> {
+        let (member, n) = payload.split_at_checked(16)?;
+        let of = self.who(MemberId(member.try_into().ok()?))?;
+        let n = u64::from_be_bytes(n.try_into().ok()?);
+        Some(Sort::Retire(of, n.try_into().ok()?))
+    }
+
+    /// How many of these messages the others still have in their logs.
+    pub(crate) fn kept_by(&self, others: &[Asked<'_>], spans: &[Span]) -> u64 {
+        let mut kept = 0;
+        for span in spans {
+            for seq in span.from..=span.to {
+                let origin = span.origin;
+                let has = |engine: &Engine| {
+                    matches!(
+                        engine.whereabouts(Dot { origin, seq }),
+                        multicast::engine::Whereabouts::Delivered(_)
+                    )
+                };
+                kept += u64::from(others.iter().any(|other| other.1.is_member() && has(other.1)));
+            }
+        }
+        kept
     }
 
     /// Writes a clock into `self.clock` as counters.

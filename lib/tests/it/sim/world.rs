@@ -1,6 +1,7 @@
 //! The world: processes, links, time, and whatever the script does to them.
 
 mod engines;
+mod faults;
 mod links;
 mod steps;
 mod trace;
@@ -61,6 +62,14 @@ struct Node {
     answers: Vec<Seat>,
     wake: Micros,
     tickets: u64,
+    /// How far its clock is ahead of the world's.
+    ahead: i64,
+    /// It stands still until then.
+    stopped_until: Micros,
+    /// Who sponsored it last.
+    sponsor: Option<Who>,
+    /// It dies in its next send after so many outputs.
+    dies_after: Option<(usize, bool)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +78,14 @@ enum Phase {
     Leaving,
     /// It no longer takes part; the process may linger.
     Left,
+    /// The process is gone, without a word.
+    Dead,
+}
+
+impl Phase {
+    fn is_over(self) -> bool {
+        matches!(self, Self::Left | Self::Dead)
+    }
 }
 
 /// This process's own connection to a seat.
@@ -95,6 +112,7 @@ enum Happening {
     Broken {
         who: Who,
         seat: Seat,
+        peer: Who,
     },
     Frame {
         from: Who,
@@ -133,7 +151,7 @@ impl<'a> World<'a> {
             now: 0,
             counts: Counts::default(),
             marks: Vec::new(),
-            witness: Witness::new(plan.seed, plan.starts(), plan.config()),
+            witness: Witness::new(plan.seed, plan.starts(), plan.config(), plan.is_hard()),
             net: Net::new(plan),
             queue: Queue::new(),
             nodes: Vec::new(),
@@ -155,7 +173,7 @@ impl<'a> World<'a> {
     fn play(&mut self) -> Verdict {
         self.establish()?;
         let mut look_at = 0;
-        let limit = self.plan.calm_at + SETTLING_LIMIT;
+        let limit = self.plan.settled_by(SETTLING_LIMIT);
         loop {
             let (tick_at, ticker) = self.next_tick();
             let event_at = self.queue.next_at().unwrap_or(Micros::MAX);
@@ -212,11 +230,15 @@ impl<'a> World<'a> {
     }
 
     fn happen(&mut self, happening: Happening) -> Verdict {
+        if let Some(until) = self.waits_for(&happening) {
+            self.queue.push(until, happening);
+            return Ok(());
+        }
         match happening {
             Happening::Step(nth) => self.step(nth),
             Happening::Say { who, count, bytes } => self.say(who, count, bytes),
             Happening::Dial { who, seat, tries } => self.dialled(who, seat, tries),
-            Happening::Broken { who, seat } => self.broken(who, seat),
+            Happening::Broken { who, seat, peer } => self.broken(who, seat, peer),
             Happening::Frame {
                 from,
                 to,
@@ -224,8 +246,7 @@ impl<'a> World<'a> {
                 frame,
             } => self.arrive(from, to, number, frame),
             Happening::Calm => {
-                self.net.calm();
-                self.calm = true;
+                self.calm_down();
                 Ok(())
             }
         }
@@ -234,11 +255,15 @@ impl<'a> World<'a> {
     fn arrive(&mut self, from: Who, to: Who, number: u64, frame: Frame) -> Verdict {
         let overtaken = self.net.arrives(self.nodes[from].seat, self.nodes[to].seat, number);
         self.counts.reordered += u64::from(overtaken);
-        if self.nodes[to].phase == Phase::Left {
+        if self.nodes[to].phase.is_over() {
             self.counts.to_nobody += 1;
             return Ok(());
         }
         self.trace_frame(from, to, &frame);
+        if let Frame::Sponsor(_) = frame {
+            self.nodes[to].sponsor = Some(from);
+        }
+        self.witness.hears(to, from, self.clock_of(to));
         let from = self.witness.id(from);
         self.feed(to, Input::Frame { from, frame })
     }
@@ -253,7 +278,7 @@ impl<'a> World<'a> {
             match node.phase {
                 Phase::Leaving => return unsettled(who, "is still leaving"),
                 Phase::Running if !node.engine.is_member() => return unsettled(who, "is still joining"),
-                Phase::Running | Phase::Left => {}
+                Phase::Running | Phase::Left | Phase::Dead => {}
             }
         }
         if self.pending > 0 {
@@ -269,7 +294,7 @@ impl<'a> World<'a> {
         self.counts.settling_us = self.now - self.plan.calm_at;
         self.counts.longest_settling = self.counts.settling_us;
         for who in 0..self.nodes.len() {
-            if self.nodes[who].phase != Phase::Left {
+            if !self.nodes[who].phase.is_over() {
                 self.witness.rests(who, &self.nodes[who].engine)?;
                 self.inspect(who)?;
             }
@@ -280,6 +305,6 @@ impl<'a> World<'a> {
 
 /// Those who take part, with their numbers.
 fn asked(nodes: &[Node]) -> Vec<Asked<'_>> {
-    let nodes = nodes.iter().enumerate().filter(|entry| entry.1.phase != Phase::Left);
+    let nodes = nodes.iter().enumerate().filter(|entry| !entry.1.phase.is_over());
     nodes.map(|(who, node)| (who, &node.engine)).collect()
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use multicast::engine::{Batch, Frame, Input, Notice, Output};
-use multicast::{Micros, Run};
+use multicast::{Kind, Run, Span};
 
-use super::{Happening, Link, Phase, World, asked};
+use super::{Happening, Link, World, asked};
 use crate::judge::{Verdict, Violation, Who};
 use crate::script::{Seat, What};
 use crate::sim::net::{Fate, what};
@@ -18,7 +18,7 @@ impl World<'_> {
 
     /// The same; `asked` are the bytes that the application sends with this input. Whether they were taken.
     pub(super) fn feed_send(&mut self, who: Who, input: Input, asked: Option<&Bytes>) -> Result<bool, Violation> {
-        if self.nodes[who].phase == Phase::Left {
+        if self.nodes[who].phase.is_over() {
             return Ok(true);
         }
         self.counts.steps += 1;
@@ -31,10 +31,20 @@ impl World<'_> {
                     ..
                 }
         );
-        let outputs = self.nodes[who].engine.handle(input, self.now);
+        let dies_after = match input {
+            Input::Send { .. } => self.nodes[who].dies_after.take(),
+            _ => None,
+        };
+        let clock = self.clock_of(who);
+        let outputs = self.nodes[who].engine.handle(input, clock);
         let quiet = plain && outputs.is_empty();
         let mut answer = None;
-        for output in outputs {
+        for (nth, output) in outputs.into_iter().enumerate() {
+            if let Some((_, half_open)) = dies_after.filter(|dies| nth >= dies.0) {
+                self.counts.crashed_in_send += 1;
+                self.crash(who, half_open);
+                return Ok(true);
+            }
             match output {
                 Output::Sent { .. } => answer = Some(true),
                 Output::Refused { .. } => answer = Some(false),
@@ -46,15 +56,14 @@ impl World<'_> {
             let what = "neither took nor refused a send".to_owned();
             return Err(Violation { rule: "P3", who, what });
         }
-        if self.nodes[who].phase != Phase::Left {
+        if !self.nodes[who].phase.is_over() {
             self.rest(who, quiet)?;
         }
         Ok(answer.unwrap_or(true))
     }
 
     fn rest(&mut self, who: Who, quiet: bool) -> Verdict {
-        let node = &mut self.nodes[who];
-        node.wake = node.engine.deadline().map_or(Micros::MAX, |at| at.max(self.now));
+        self.plan_wake(who);
         if !quiet || self.counts.steps.is_multiple_of(16) {
             self.witness.rests(who, &self.nodes[who].engine)?;
         }
@@ -66,14 +75,16 @@ impl World<'_> {
 
     /// What is too dear for every step.
     pub(super) fn inspect(&mut self, who: Who) -> Verdict {
+        let clock = self.clock_of(who);
         let all: Vec<Asked<'_>> = asked(&self.nodes);
-        self.witness.inspects(who, &self.nodes[who].engine, &all)?;
-        if self.nodes[who].wake <= self.now {
+        self.witness.inspects(who, &self.nodes[who].engine, &all, clock)?;
+        let due = self.nodes[who].engine.deadline().is_some_and(|at| at <= clock);
+        if due || self.nodes[who].stopped_until > self.now {
             return Ok(());
         }
         self.counts.spurious_ticks += 1;
         let deadline = self.nodes[who].engine.deadline();
-        let outputs = self.nodes[who].engine.handle(Input::Tick, self.now);
+        let outputs = self.nodes[who].engine.handle(Input::Tick, clock);
         if !outputs.is_empty() || self.nodes[who].engine.deadline() != deadline {
             let what = format!("a tick before its deadline did something: {outputs:?}");
             return Err(Violation {
@@ -87,8 +98,9 @@ impl World<'_> {
 
     fn take(&mut self, who: Who, output: Output, asked: Option<&Bytes>) -> Verdict {
         self.trace_output(who, &output);
+        self.witness.now = self.clock_of(who);
         self.witness.sees(who, &self.nodes[who].engine, &output, asked)?;
-        self.count(&output);
+        self.count(who, &output);
         match output {
             Output::Deliver { message, .. } => self.heard(who, &message),
             Output::Send { to, frame } => match self.witness.who(to) {
@@ -106,8 +118,18 @@ impl World<'_> {
             }
             Output::ViewChanged => self.dial_members(who),
             Output::Left => self.left(who)?,
+            Output::Notice(Notice::Gap(spans)) => self.gap(who, &spans)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A gap is told: does somebody still have what it names?
+    fn gap(&mut self, who: Who, spans: &[Span]) -> Verdict {
+        self.counts.gaps += 1;
+        self.counts.gap_dots += spans.iter().map(|span| span.to - span.from + 1).sum::<u64>();
+        let others: Vec<Asked<'_>> = asked(&self.nodes).into_iter().filter(|other| other.0 != who).collect();
+        self.counts.gap_dots_kept += self.witness.kept_by(&others, spans);
         Ok(())
     }
 
@@ -168,11 +190,17 @@ impl World<'_> {
         }
     }
 
-    fn count(&mut self, output: &Output) {
+    fn count(&mut self, who: Who, output: &Output) {
+        if let Output::Notice(Notice::Closed { origin, .. }) = output {
+            let lives = |other: Who| !self.nodes[other].phase.is_over();
+            self.counts.closed_alive += u64::from(self.witness.who(*origin).is_some_and(lives));
+        }
         let counts = &mut self.counts;
         match output {
-            Output::Deliver { held_for, .. } => {
+            Output::Deliver { held_for, message } => {
                 counts.deliveries += 1;
+                let retires = message.kind == Kind::Retire && self.witness.id(who) == message.dot.origin;
+                counts.retirements += u64::from(retires);
                 counts.held += u64::from(*held_for > 0);
             }
             Output::Send { frame, .. } => {
@@ -199,7 +227,10 @@ impl World<'_> {
             Output::Notice(Notice::Silent(_)) => counts.silent += 1,
             Output::Notice(Notice::Resumed(_)) => counts.resumed += 1,
             Output::Notice(Notice::Lagging { .. }) => counts.lagging += 1,
-            Output::Notice(Notice::Closed { .. }) => counts.closed += 1,
+            Output::Notice(Notice::Closed { discarded, .. }) => {
+                counts.closed += 1;
+                counts.purged_orphans += discarded;
+            }
             Output::Notice(Notice::Reopened(_)) => counts.reopened += 1,
             _ => {}
         }

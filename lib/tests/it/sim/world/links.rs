@@ -28,7 +28,7 @@ impl World<'_> {
     /// Begins to dial a seat, unless it is dialling or connected already.
     pub(super) fn dial(&mut self, who: Who, seat: Seat, tries: u32) {
         let node = &mut self.nodes[who];
-        if node.phase == Phase::Left || node.seat == seat || node.links[seat] != Link::Down {
+        if node.phase.is_over() || node.seat == seat || node.links[seat] != Link::Down {
             return;
         }
         node.links[seat] = Link::Dialling;
@@ -44,23 +44,23 @@ impl World<'_> {
 
     /// A try to dial ends.
     pub(super) fn dialled(&mut self, who: Who, seat: Seat, tries: u32) -> Verdict {
-        if self.nodes[who].phase == Phase::Left {
+        if self.nodes[who].phase.is_over() {
             return Ok(());
         }
         self.nodes[who].links[seat] = Link::Down;
         let cut = self.net.dial(self.nodes[who].seat, seat).is_none();
         match self.seats[seat] {
-            Some(peer) if !cut && self.nodes[peer].phase != Phase::Left => self.connected(who, seat, peer),
-            occupant => {
+            Some(peer) if !cut && !self.nodes[peer].phase.is_over() => self.connected(who, seat, peer)?,
+            _ => {
                 if !self.wants(who, seat) {
                     return Ok(());
                 }
                 self.dial(who, seat, tries + 1);
-                match occupant.filter(|_| !cut) {
-                    Some(peer) if self.counted(who, peer) => self.refused(who, peer),
-                    _ => Ok(()),
-                }
             }
+        }
+        match cut {
+            true => Ok(()),
+            false => self.nobody_else_at(who, seat),
         }
     }
 
@@ -76,6 +76,17 @@ impl World<'_> {
         self.feed(who, Input::LinkUp { peer })
     }
 
+    /// The address answers, or refuses: whoever else was there is gone from it.
+    fn nobody_else_at(&mut self, who: Who, seat: Seat) -> Verdict {
+        for peer in 0..self.nodes.len() {
+            let node = &self.nodes[peer];
+            if node.seat == seat && node.phase.is_over() && self.knows_address(who, peer) {
+                self.refused(who, peer)?;
+            }
+        }
+        Ok(())
+    }
+
     fn refused(&mut self, who: Who, peer: Who) -> Verdict {
         self.counts.refused_dials += 1;
         self.note(who, || format!("is refused by m{peer}"));
@@ -84,12 +95,9 @@ impl World<'_> {
     }
 
     /// The connection to a seat ends.
-    pub(super) fn broken(&mut self, who: Who, seat: Seat) -> Verdict {
+    pub(super) fn broken(&mut self, who: Who, seat: Seat, peer: Who) -> Verdict {
         let node = &mut self.nodes[who];
-        let Link::Up(peer) = node.links[seat] else {
-            return Ok(());
-        };
-        if node.phase == Phase::Left {
+        if node.links[seat] != Link::Up(peer) || node.phase.is_over() {
             return Ok(());
         }
         node.links[seat] = Link::Down;
@@ -105,9 +113,10 @@ impl World<'_> {
 
     /// The connection from one seat to another is reset. What is under way on it may still arrive.
     pub(super) fn reset(&mut self, from: Seat, to: Seat) -> Verdict {
-        match self.seats[from] {
-            Some(who) => self.broken(who, to),
-            None => Ok(()),
+        let link = self.seats[from].map(|who| (who, self.nodes[who].links[to]));
+        match link {
+            Some((who, Link::Up(peer))) => self.broken(who, to, peer),
+            _ => Ok(()),
         }
     }
 
@@ -124,33 +133,34 @@ impl World<'_> {
             return Ok(());
         }
         self.counts.exits += 1;
-        let seat = self.nodes[who].seat;
-        for other in 0..self.nodes.len() {
-            if self.nodes[other].links[seat] == Link::Up(who) {
-                let travel = self.net.dial(seat, self.nodes[other].seat).unwrap_or(LAST_RETRY);
-                self.queue
-                    .push(self.now + travel, Happening::Broken { who: other, seat });
-            }
-        }
+        self.hang_up(who, false);
         Ok(())
     }
 
     /// Whether it goes on dialling that seat: it was told to, was called from there, or counts who sits there.
     fn wants(&self, who: Who, seat: Seat) -> bool {
         let node = &self.nodes[who];
-        let counts = self.seats[seat].is_some_and(|occupant| self.counted(who, occupant));
-        counts || ((node.callers[seat] || node.seeds[seat]) && !self.is_gone(seat))
+        let mut sat = (0..self.nodes.len()).filter(|other| self.nodes[*other].seat == seat);
+        sat.any(|other| self.probes(who, other)) || ((node.callers[seat] || node.seeds[seat]) && !self.is_gone(seat))
     }
 
-    fn counted(&self, who: Who, peer: Who) -> bool {
+    /// It counts, and its introduction came by.
+    fn knows_address(&self, who: Who, peer: Who) -> bool {
         let id = self.witness.id(peer);
         let view = self.nodes[who].engine.view();
-        view.records
-            .iter()
-            .any(|record| record.member == id && record.standing.counts())
+        let mut records = view.records.iter().filter(|record| record.member == id);
+        records.any(|record| record.standing.counts() && record.intro.is_some())
+    }
+
+    /// Whoever is counted is dialled again and again, and in hard runs whoever was closed too.
+    fn probes(&self, who: Who, peer: Who) -> bool {
+        let id = self.witness.id(peer);
+        let view = self.nodes[who].engine.view();
+        let mut records = view.records.iter().filter(|record| record.member == id);
+        records.any(|record| record.standing.counts() || (self.plan.is_hard() && !record.goodbye))
     }
 
     fn is_gone(&self, seat: Seat) -> bool {
-        self.seats[seat].is_some_and(|occupant| self.nodes[occupant].phase == Phase::Left)
+        self.seats[seat].is_some_and(|occupant| self.nodes[occupant].phase.is_over())
     }
 }

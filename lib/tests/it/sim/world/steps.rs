@@ -8,7 +8,7 @@ use multicast::{Intro, Kind, MemberId, Message, Micros};
 
 use super::{Happening, Link, Node, Phase, World};
 use crate::judge::{Verdict, Who};
-use crate::script::{Act, MS, Seat};
+use crate::script::{Act, MS, Seat, Step};
 use crate::sim::rng::{Rng, mix};
 
 /// How often a step is tried again that must wait for a member or for the window.
@@ -35,6 +35,24 @@ impl World<'_> {
         let retry = self.now + TRY_AGAIN;
         match &self.plan.steps[nth].act {
             Act::Start { seat, seeds } => self.start(*seat, seeds),
+            Act::Crash { seat, half_open } => {
+                if let Some(who) = self.running_at(*seat) {
+                    self.crash(who, *half_open);
+                }
+            }
+            Act::CrashInSend {
+                seat,
+                outputs,
+                half_open,
+            } => {
+                if let Some(who) = self.running_at(*seat).filter(|_| !self.calm) {
+                    self.nodes[who].dies_after = Some((*outputs, *half_open));
+                }
+            }
+            Act::Split { parts, breaks } => self.split(parts, *breaks),
+            Act::Heal => self.net.mend_all(),
+            Act::Stop { seat, pause } => self.stop(*seat, *pause),
+            Act::Jump { seat, by } => self.jump(*seat, *by),
             Act::Say { seat, count, bytes } => {
                 let Some(who) = self.member_at(*seat) else {
                     // It has not started yet, is still joining, or has left and will never say it.
@@ -79,6 +97,14 @@ impl World<'_> {
 
     fn start(&mut self, seat: Seat, seeds: &[Seat]) {
         let who = self.nodes.len();
+        if let Some(before) = self.seats[seat] {
+            self.counts.restarted += 1;
+            match self.nodes[before].phase {
+                Phase::Left => self.hang_up(before, false),
+                _ => self.crash(before, false),
+            }
+        }
+        self.counts.starts_apart += u64::from(self.net.is_cut());
         let intro = Intro {
             node: self.witness.node(who),
             name: format!("m{who}"),
@@ -94,13 +120,19 @@ impl World<'_> {
     }
 
     fn seat(&mut self, seat: Seat, engine: Engine, seeds: &[Seat]) {
-        self.seats[seat] = Some(self.nodes.len());
+        let who = self.nodes.len();
+        self.witness.hears(who, who, self.now);
+        self.seats[seat] = Some(who);
         self.nodes.push(Node {
             seat,
             wake: engine.deadline().map_or(Micros::MAX, |at| at.max(self.now)),
             engine,
             phase: Phase::Running,
             links: vec![Link::Down; self.plan.seats],
+            ahead: 0,
+            stopped_until: 0,
+            sponsor: None,
+            dies_after: None,
             seeds: (0..self.plan.seats).map(|other| seeds.contains(&other)).collect(),
             callers: vec![false; self.plan.seats],
             answers: Vec::new(),
@@ -183,19 +215,14 @@ impl World<'_> {
     fn member_at(&self, seat: Seat) -> Option<Who> {
         self.seats[seat].filter(|who| {
             let node = &self.nodes[*who];
-            node.phase == Phase::Running && node.engine.is_member()
+            node.phase == Phase::Running && node.engine.is_member() && node.stopped_until <= self.now
         })
     }
 
     fn may_become_member(&self, seat: Seat) -> bool {
-        match self.seats[seat] {
-            Some(who) => self.nodes[who].phase == Phase::Running,
-            None => self
-                .plan
-                .steps
-                .iter()
-                .any(|step| matches!(step.act, Act::Start { seat: other, .. } if other == seat)),
-        }
+        let is_started = |step: &Step| matches!(step.act, Act::Start { seat: other, .. } if other == seat);
+        let later = |step: &Step| step.at >= self.now && is_started(step);
+        self.seats[seat].is_some_and(|who| self.nodes[who].phase == Phase::Running) || self.plan.steps.iter().any(later)
     }
 }
 

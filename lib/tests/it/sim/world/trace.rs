@@ -48,7 +48,9 @@ impl World<'_> {
                 let hears: Vec<_> = beat.hears.iter().map(|id| self.name(*id)).collect();
                 let asks = if beat.wants_answer { ", answer" } else { "" };
                 let (digest, view) = (self.clock(&beat.digest), beat.view as u16);
-                format!("Beat {digest} view {view:04x} hears {}{asks}", hears.join(" "))
+                let gone: Vec<_> = beat.gone.iter().map(|id| self.name(*id)).collect();
+                let (hears, gone) = (hears.join(" "), gone.join(" "));
+                format!("Beat {digest} view {view:04x} hears {hears} gone {gone}{asks}")
             }
             Frame::View(view) => format!("View {}", self.view(view)),
             Frame::Pull(pull) => format!("Pull {}", self.spans(&pull.wants)),
