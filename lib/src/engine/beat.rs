@@ -64,7 +64,7 @@ impl Engine {
     pub(super) fn heard(&mut self, slot: Slot) {
         let now = self.now;
         let known = &mut self.roster[slot];
-        known.peer.heard_at = now;
+        (known.peer.heard_at, known.peer.heard) = (now, true);
         known.peer.refused = false;
         if std::mem::take(&mut known.peer.silent) && known.counts() {
             // Its grace may have been over: from now on what it lacks is kept again.

@@ -77,7 +77,7 @@ impl Engine {
         if self.roster[slot].record.is_none() {
             let now = self.now;
             let peer = &mut self.roster[slot].peer;
-            if !peer.linked && slot != self.my_slot {
+            if !peer.linked && !peer.heard && slot != self.my_slot {
                 (peer.silent, peer.unheard_since) = (true, now);
             }
             let member = self.roster[slot].id;

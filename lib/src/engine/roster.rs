@@ -111,7 +111,10 @@ pub(super) struct Peer {
     pub(super) linked: bool,
     /// Its address refused a connection since the last sign of it.
     pub(super) refused: bool,
+    /// The last sign of it; before any, when it was first named here.
     pub(super) heard_at: Micros,
+    /// It gave a sign itself, and is not only named by others.
+    pub(super) heard: bool,
     pub(super) silent: bool,
     pub(super) lagging: bool,
     /// When something was last said to it.
@@ -254,6 +257,7 @@ impl Known {
             linked: self.peer.linked,
             refused: self.peer.refused,
             heard_at: self.peer.heard_at,
+            heard: self.peer.heard,
             refused_at: self.peer.refused_at,
             told_at: self.peer.told_at,
             attempt: self.peer.attempt,
