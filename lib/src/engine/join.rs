@@ -76,7 +76,8 @@ impl Engine {
     }
 
     fn forget_messages(&mut self) {
-        self.roster.all_mut().for_each(|(_, known)| known.forget_messages());
+        let now = self.now;
+        self.roster.all_mut().for_each(|(_, known)| known.forget_messages(now));
         self.log.clear();
         self.waiting.clear();
         self.wanting.clear();

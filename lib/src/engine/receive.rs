@@ -56,6 +56,9 @@ impl Engine {
         let strict = self.config.rules.decode_only_next;
         let stream = &mut self.roster[slot].stream;
         let (entries, needs) = match (past, stream.as_ref()) {
+            // A repetition. To follow it back would turn what is still on its way into a hole, and every hole into
+            // another repetition.
+            (_, Some(last)) if last.last >= seq => return None,
             (Past::Full(list), _) => (Arc::new(list.clone()), Needs::All),
             (Past::Changes(list), Some(last)) if last.last + 1 == seq || (!strict && last.last < seq) => {
                 (changed(&last.past, list), Needs::Changed(list.clone()))

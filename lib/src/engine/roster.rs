@@ -248,9 +248,14 @@ impl Known {
         }
     }
 
-    /// Back to "nothing received", for a joiner that starts over. What is known of the link stays.
-    pub(super) fn forget_messages(&mut self) {
+    /// Back to "nothing received", for a joiner that starts over. What is known of the link stays, and who has ended:
+    /// there is patience anew for what it is said to have left.
+    pub(super) fn forget_messages(&mut self, now: Micros) {
         let fresh = Self::new(self.id, 0);
+        let end = End {
+            ended_at: self.end.ended_at.map(|_| now),
+            ..End::default()
+        };
         let record = self.record.take();
         let name = self.name.take();
         let peer = Peer {
@@ -267,6 +272,7 @@ impl Known {
             record,
             name,
             peer,
+            end,
             ..fresh
         };
     }
