@@ -20,6 +20,10 @@ impl Engine {
             if slot == self.my_slot {
                 continue;
             }
+            // Someone who never had all of it may have ended it lower, and a gap skips past an end without a word.
+            if self.roster[slot].bound().is_some_and(|last| last < self.roster[slot].delivered) {
+                self.reopen(slot);
+            }
             if let Some((standing, raise)) = self.verdict(slot) {
                 self.set_standing(slot, standing, raise);
             }
@@ -148,11 +152,7 @@ impl Engine {
         let Some(Standing::Closed(last)) = known.standing() else {
             return;
         };
-        // Also where it was settled before: someone who never had all of it may have closed it lower since.
-        if known.delivered > last {
-            return self.reopen(slot);
-        }
-        if known.end.settled_at.is_some() {
+        if known.end.settled_at.is_some() || known.delivered > last {
             return;
         }
         if known.delivered < last {
