@@ -131,6 +131,7 @@ impl Engine {
             .collect();
         let beat = Beat {
             digest: self.digest(),
+            joining: self.is_joining(),
             view: self.view_hash,
             hears,
             gone,
@@ -210,12 +211,10 @@ impl Engine {
         if beat.digest.get(from) > 0 {
             self.ensure_record(slot);
         }
-        if beat.digest.get(from) == 0 && self.roster[slot].speaks() {
-            // Said while it joined, and late: it may have started over from a lower cut since.
-            return;
-        }
         let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
-        if merged || !self.config.rules.digest_after_view {
+        if beat.joining {
+            // It may have started over since, or will: what it says of itself is no evidence.
+        } else if merged || !self.config.rules.digest_after_view {
             let peer = &mut self.roster[slot].peer;
             (peer.beat_at, peer.hears, peer.sees_gone, peer.unmerged) = (now, beat.hears, beat.gone, None);
             self.count_digest(slot, &beat.digest);
@@ -233,7 +232,9 @@ impl Engine {
             }
         }
         let has = beat.digest.get(self.me);
-        self.note_acked(slot, has);
+        if !beat.joining {
+            self.note_acked(slot, has);
+        }
         if !self.is_joining() && self.roster[slot].peer.push.is_none() {
             self.start_push(slot, has);
         }

@@ -78,6 +78,8 @@ pub struct PushAck {
 pub struct Beat {
     /// What the sender has delivered; a joiner's is its cut.
     pub digest: Clock,
+    /// The sender has not spoken yet: it may start over from a lower cut, so its digest is a hint and no evidence.
+    pub joining: bool,
     /// The hash of the sender's view. The digest counts only once that view is merged.
     pub view: u64,
     /// Whom the sender has heard from lately, itself left out.

@@ -164,6 +164,7 @@ fn a_digest_of_everything() {
     let mut engine = honest();
     let digest: Clock = (0..4000).map(|n| (member(5000 + n), (1 << 53) - 1)).collect();
     let beat = Beat {
+        joining: false,
         digest,
         view: 1,
         hears: vec![],

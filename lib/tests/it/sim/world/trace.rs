@@ -47,6 +47,7 @@ impl World<'_> {
             Frame::Beat(beat) => {
                 let hears: Vec<_> = beat.hears.iter().map(|id| self.name(*id)).collect();
                 let asks = if beat.wants_answer { ", answer" } else { "" };
+                let asks = if beat.joining { ", joining" } else { asks };
                 let (digest, view) = (self.clock(&beat.digest), beat.view as u16);
                 let gone: Vec<_> = beat.gone.iter().map(|id| self.name(*id)).collect();
                 let (hears, gone) = (hears.join(" "), gone.join(" "));
