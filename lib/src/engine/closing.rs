@@ -21,7 +21,10 @@ impl Engine {
                 continue;
             }
             // Someone who never had all of it may have ended it lower, and a gap skips past an end without a word.
-            if self.roster[slot].bound().is_some_and(|last| last < self.roster[slot].delivered) {
+            if self.roster[slot]
+                .bound()
+                .is_some_and(|last| last < self.roster[slot].delivered)
+            {
                 self.reopen(slot);
             }
             if let Some((standing, raise)) = self.verdict(slot) {

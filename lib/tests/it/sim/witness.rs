@@ -144,9 +144,10 @@ impl Witness {
         let stable = engine.stable();
         for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
             let Some(other) = self.who(record.member) else { continue };
-            // Whose grace may be over does not count.
-            let heard = self.heard[who].get(&other).or(self.heard[who].get(&who));
-            let written_off = now >= heard.unwrap_or(&0) + self.config.silent_after + self.config.grace;
+            // Whose grace may be over does not count. One that was only named by others is silent from then on.
+            let started = self.heard[who].get(&who).copied().unwrap_or(0);
+            let heard = self.heard[who].get(&other).map(|at| at + self.config.silent_after);
+            let written_off = now >= heard.unwrap_or(started) + self.config.grace;
             if written_off || !all.iter().any(|asked| asked.0 == other && asked.1.is_member()) {
                 continue;
             }

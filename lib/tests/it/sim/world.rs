@@ -64,6 +64,8 @@ struct Node {
     tickets: u64,
     /// How far its clock is ahead of the world's.
     ahead: i64,
+    /// The latest time that its engine was given: for an engine time never goes back.
+    latest: Micros,
     /// It stands still until then.
     stopped_until: Micros,
     /// Who sponsored it last.
@@ -263,7 +265,8 @@ impl<'a> World<'a> {
         if let Frame::Sponsor(_) = frame {
             self.nodes[to].sponsor = Some(from);
         }
-        self.witness.hears(to, from, self.clock_of(to));
+        let at = self.clock_of(to).max(self.nodes[to].latest);
+        self.witness.hears(to, from, at);
         let from = self.witness.id(from);
         self.feed(to, Input::Frame { from, frame })
     }

@@ -36,6 +36,7 @@ impl World<'_> {
             _ => None,
         };
         let clock = self.clock_of(who);
+        self.nodes[who].latest = clock.max(self.nodes[who].latest);
         let outputs = self.nodes[who].engine.handle(input, clock);
         let quiet = plain && outputs.is_empty();
         let mut answer = None;
@@ -77,7 +78,8 @@ impl World<'_> {
     pub(super) fn inspect(&mut self, who: Who) -> Verdict {
         let clock = self.clock_of(who);
         let all: Vec<Asked<'_>> = asked(&self.nodes);
-        self.witness.inspects(who, &self.nodes[who].engine, &all, clock)?;
+        self.witness
+            .inspects(who, &self.nodes[who].engine, &all, self.nodes[who].latest)?;
         let due = self.nodes[who].engine.deadline().is_some_and(|at| at <= clock);
         if due || self.nodes[who].stopped_until > self.now {
             return Ok(());

@@ -130,6 +130,7 @@ impl World<'_> {
             phase: Phase::Running,
             links: vec![Link::Down; self.plan.seats],
             ahead: 0,
+            latest: self.now,
             stopped_until: 0,
             sponsor: None,
             dies_after: None,
