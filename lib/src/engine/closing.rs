@@ -84,16 +84,22 @@ impl Engine {
         }
     }
 
-    /// Every member that counts reported the same, and that it does not hear the origin. Silent members are asked
-    /// for their last word; whoever is written off has none.
+    /// Every member that counts reported the same, and that it does not hear the origin; nobody who is there has more.
+    /// Silent members are asked for their last word; whoever is written off has none.
     fn agreed(&self, slot: Slot, n: u64, since: Micros) -> bool {
         if !self.config.rules.agree_before_closing {
             return true;
         }
         let id = self.roster[slot].id;
+        let lately = self.now.saturating_sub(self.config.silent_after);
         self.roster.all().all(|(voter, known)| {
-            if voter == slot || voter == self.my_slot || !known.counts() || self.is_written_off(voter) {
+            if voter == self.my_slot {
                 return true;
+            }
+            if voter == slot || !known.counts() || self.is_written_off(voter) {
+                // Who is leaving has no vote, but while it is there what it has delivered is not given up: whoever
+                // lacks that gets it, or learns in a gap that nobody keeps it.
+                return known.peer.heard_at < lately || known.peer.digest.get(id) <= n;
             }
             let fresh = known.peer.silent || known.peer.beat_at >= since;
             fresh && known.peer.digest.get(id) == n && !known.peer.hears.contains(&id)
