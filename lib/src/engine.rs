@@ -30,7 +30,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use config::{Config, Rules};
-pub use frame::{Beat, Frame, Named, Pull, Pulled, PushAck, Record, Sponsor, Standing, View};
+pub use frame::{Beat, Frame, Named, Pull, Pulled, PushAck, Record, Sponsor, Stage, Standing, View};
 pub use io::{Batch, Input, Missing, Notice, Output, Refusal, Whereabouts};
 pub use query::{HeldView, MemberView};
 

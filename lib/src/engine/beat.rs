@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::clock::Clock;
 use crate::engine::io::{Notice, Output};
 use crate::engine::roster::{Known, Slot};
-use crate::engine::{Beat, Engine, Frame, View};
+use crate::engine::{Beat, Engine, Frame, Phase, Stage, View};
 use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
 
@@ -131,7 +131,7 @@ impl Engine {
             .collect();
         let beat = Beat {
             digest: self.digest(),
-            joining: self.is_joining(),
+            stage: self.stage(),
             view: self.view_hash,
             hears,
             gone,
@@ -143,6 +143,14 @@ impl Engine {
     fn hears(&self, slot: Slot, horizon: Micros) -> bool {
         let known = &self.roster[slot];
         known.counts() && !known.peer.silent && known.peer.heard_at >= horizon && known.peer.linked
+    }
+
+    fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Joining(_) => Stage::Joining,
+            Phase::Member => Stage::Member,
+            Phase::Leaving | Phase::Over => Stage::Leaving,
+        }
     }
 
     /// What this member has delivered; a joiner says its cut, because it may have to start over.
@@ -201,8 +209,11 @@ impl Engine {
 
     pub(super) fn on_beat(&mut self, slot: Slot, beat: Beat) {
         if self.is_finding() {
-            // A heartbeat is a member's: it is there to be asked.
-            return self.found_later(slot);
+            if beat.stage == Stage::Member {
+                // It is there to be asked.
+                self.found_later(slot);
+            }
+            return;
         }
         if beat.digest.get(self.me) > self.roster[self.my_slot].delivered {
             return self.odd(slot, "has delivered messages of this member that it never sent");
@@ -212,7 +223,7 @@ impl Engine {
             self.ensure_record(slot);
         }
         let merged = beat.view == self.view_hash || beat.view == self.roster[slot].peer.merged_view;
-        if beat.joining {
+        if beat.stage == Stage::Joining {
             // It may have started over since, or will: what it says of itself is no evidence.
         } else if merged || !self.config.rules.digest_after_view {
             let peer = &mut self.roster[slot].peer;
@@ -232,7 +243,7 @@ impl Engine {
             }
         }
         let has = beat.digest.get(self.me);
-        if !beat.joining {
+        if beat.stage != Stage::Joining {
             self.note_acked(slot, has);
         }
         if !self.is_joining() && self.roster[slot].peer.push.is_none() {

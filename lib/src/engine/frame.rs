@@ -78,8 +78,8 @@ pub struct PushAck {
 pub struct Beat {
     /// What the sender has delivered; a joiner's is its cut.
     pub digest: Clock,
-    /// The sender has not spoken yet: it may start over from a lower cut, so its digest is a hint and no evidence.
-    pub joining: bool,
+    /// Where the sender stands.
+    pub stage: Stage,
     /// The hash of the sender's view. The digest counts only once that view is merged.
     pub view: u64,
     /// Whom the sender has heard from lately, itself left out.
@@ -88,6 +88,17 @@ pub struct Beat {
     pub gone: Vec<MemberId>,
     /// Answer with a beat of your own.
     pub wants_answer: bool,
+}
+
+/// Where the sender of a heartbeat stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    /// It has not spoken yet: it may start over from a lower cut, so its digest is a hint and no evidence.
+    Joining,
+    /// It can be asked to sponsor.
+    Member,
+    /// It waits for everyone to have its last message.
+    Leaving,
 }
 
 /// Where a member stands, in the order in which one replaces the other within a generation.

@@ -153,8 +153,8 @@ impl Engine {
     /// A joiner asks: grant it the cut of this moment. From its greeting on it counts with that cut; until then
     /// it counts with nothing, so that all that it might need is kept.
     pub(super) fn on_join_ask(&mut self, slot: Slot, attempt: u32, intro: Intro) {
-        // Also one that is leaving: it waits for the joiner to have its last message, and may be the last who has any.
-        if !matches!(self.phase, Phase::Member | Phase::Leaving) {
+        // Not one that is leaving: it does not count any more, so what its cut lacks may be kept by nobody.
+        if !matches!(self.phase, Phase::Member) {
             return;
         }
         let member = self.roster[slot].id;

@@ -25,7 +25,8 @@ impl Engine {
         }
     }
 
-    /// Everyone who counts and is there has this member's last message: it is over.
+    /// Everyone who counts and is there has this member's last message: it is over. Joiners too: one that was sponsored
+    /// here may be known to nobody else yet, who would let go of what it lacks.
     pub(super) fn finish_leave(&mut self) {
         if !matches!(self.phase, Phase::Leaving) {
             return;
@@ -34,7 +35,7 @@ impl Engine {
         if self
             .roster
             .all()
-            .all(|(_, known)| !known.is_there() || known.peer.acked >= last)
+            .all(|(slot, known)| slot == self.my_slot || !known.is_there() || known.peer.acked >= last)
         {
             self.phase = Phase::Over;
             self.out.push(Output::Left);

@@ -30,6 +30,15 @@ impl Engine {
             };
             (generation, standing) = (generation.saturating_add(1), again);
         }
+        if slot == self.my_slot && matches!(self.phase, Phase::Leaving) && standing.counts() {
+            // Whoever reopened this member did not know that it is leaving.
+            let mine = self.roster[slot].record.as_ref().map_or(0, |mine| mine.generation);
+            if generation <= mine {
+                return;
+            }
+            let last = self.roster[slot].delivered;
+            (generation, standing) = (generation.saturating_add(1), Standing::Left(last));
+        }
         let (now, generations) = (self.now, self.config.rules.generations);
         let known = &mut self.roster[slot];
         match &mut known.record {

@@ -1,7 +1,7 @@
 //! A member that lies about numbers: it costs bounded memory, and stops nobody.
 
 use bytes::Bytes;
-use multicast::engine::{Beat, Config, Engine, Frame, Input, Notice, Output};
+use multicast::engine::{Beat, Config, Engine, Frame, Input, Notice, Output, Stage};
 use multicast::{Clock, Entry, Kind, MemberId, Past, Run};
 
 const MS: u64 = 1000;
@@ -164,7 +164,7 @@ fn a_digest_of_everything() {
     let mut engine = honest();
     let digest: Clock = (0..4000).map(|n| (member(5000 + n), (1 << 53) - 1)).collect();
     let beat = Beat {
-        joining: false,
+        stage: Stage::Member,
         digest,
         view: 1,
         hears: vec![],

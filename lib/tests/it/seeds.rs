@@ -8,7 +8,9 @@
 //! MULTICAST_WITHOUT=tombstones ...                                         the same with one rule switched off
 //! ```
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::judge::Violation;
@@ -26,18 +28,8 @@ fn seeds() {
     let count = number("MULTICAST_SEEDS").unwrap_or(USUAL_SEEDS);
     let first = number("MULTICAST_FIRST").unwrap_or(0);
     let most = number("MULTICAST_FAILURES").unwrap_or(10);
-    let (mut total, mut failed) = (Counts::default(), 0);
     let started = Instant::now();
-    for seed in first..first + count {
-        match attempt(&drawn(seed)) {
-            Ok(counts) => total.add(&counts),
-            Err(failure) => {
-                report(seed, &failure);
-                failed += 1;
-                assert!(failed < most, "{failed} seeds failed; enough to begin with");
-            }
-        }
-    }
+    let (total, failed) = run_all(first..first + count, most);
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{count} seeds in {seconds:.1} s, {:.0} seeds a second",
@@ -51,6 +43,36 @@ fn seeds() {
     if count >= USUAL_SEEDS {
         nothing_is_missing(&total);
     }
+}
+
+/// Runs seeds on all processors; the sums, and how many failed. Stops early when too many do.
+fn run_all(seeds: Range<u64>, most: u64) -> (Counts, u64) {
+    let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let work = || {
+        let mut sum = Counts::default();
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds.end || failed.load(Relaxed) >= most {
+                return sum;
+            }
+            match attempt(&drawn(seed)) {
+                Ok(counts) => sum.add(&counts),
+                Err(failure) => {
+                    report(seed, &failure);
+                    failed.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    };
+    let mut total = Counts::default();
+    std::thread::scope(|threads| {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let running: Vec<_> = (0..workers).map(|_| threads.spawn(work)).collect();
+        for worker in running {
+            total.add(&worker.join().expect("a panic in a run is a failure of that seed"));
+        }
+    });
+    (total, failed.into_inner())
 }
 
 #[test]

@@ -47,11 +47,11 @@ impl World<'_> {
             Frame::Beat(beat) => {
                 let hears: Vec<_> = beat.hears.iter().map(|id| self.name(*id)).collect();
                 let asks = if beat.wants_answer { ", answer" } else { "" };
-                let asks = if beat.joining { ", joining" } else { asks };
+                let stage = beat.stage;
                 let (digest, view) = (self.clock(&beat.digest), beat.view as u16);
                 let gone: Vec<_> = beat.gone.iter().map(|id| self.name(*id)).collect();
                 let (hears, gone) = (hears.join(" "), gone.join(" "));
-                format!("Beat {digest} view {view:04x} hears {hears} gone {gone}{asks}")
+                format!("Beat {digest} view {view:04x} hears {hears} gone {gone}{asks} {stage:?}")
             }
             Frame::View(view) => format!("View {}", self.view(view)),
             Frame::Pull(pull) => format!("Pull {}", self.spans(&pull.wants)),
