@@ -58,6 +58,8 @@ pub enum Frame {
     Greeted {
         /// The attempt that was greeted with.
         attempt: u32,
+        /// The cut leaves out something that is not kept here any more: start over from a higher one.
+        too_low: bool,
     },
 }
 

@@ -13,6 +13,10 @@ use crate::engine::{Engine, Frame, Own, Phase, Pull, Pulled};
 use crate::id::{MemberId, Span};
 use crate::message::{Intro, Kind, Micros};
 
+/// So many cuts may be refused by those whom the joiner greets. Where even the sponsors lack what others let go of,
+/// which takes a budget that is too small for the load, it enters all the same and is told of a gap.
+const CHOOSY_ATTEMPTS: u32 = 8;
+
 /// Where a joiner stands.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Joining {
@@ -281,12 +285,14 @@ impl Engine {
             return self.odd(slot, "greets with a cut that cannot be");
         }
         self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
+        // Its sponsor may have left meanwhile, and with it the reason to keep what the cut lacks.
+        let too_low = attempt < CHOOSY_ATTEMPTS && !cut.dominates(&self.base());
         let known = &mut self.roster[slot];
         let joins = known
             .record
             .as_ref()
             .is_some_and(|record| record.standing == Standing::Joining);
-        if joins && attempt > known.peer.attempt {
+        if joins && !too_low && attempt > known.peer.attempt {
             known.peer.attempt = attempt;
             // A joiner that starts over may know less than it did: its cut replaces, it does not add.
             known.peer.digest = cut.clone();
@@ -294,16 +300,19 @@ impl Engine {
             self.stable.stale = true;
             self.start_push(slot, cut.get(self.me));
         }
-        self.say(slot, Frame::Greeted { attempt });
+        self.say(slot, Frame::Greeted { attempt, too_low });
     }
 
-    pub(super) fn on_greeted(&mut self, slot: Slot, attempt: u32) {
+    pub(super) fn on_greeted(&mut self, slot: Slot, attempt: u32, too_low: bool) {
         let Phase::Joining(joining) = &mut self.phase else {
             return;
         };
         let (true, Some(entering)) = (joining.attempt == attempt, &mut joining.entering) else {
             return;
         };
+        if too_low {
+            return self.start_finding();
+        }
         if let Some(answered) = entering.greeted.get_mut(&slot) {
             *answered = true;
             self.enter_if_ready();

@@ -67,7 +67,7 @@ impl World<'_> {
                 format!("Sponsor {} cut {cut} stable {stable} view {view}", sponsor.attempt)
             }
             Frame::Greet { attempt, cut, .. } => format!("Greet {attempt} cut {}", self.clock(cut)),
-            Frame::Greeted { attempt } => format!("Greeted {attempt}"),
+            Frame::Greeted { attempt, too_low } => format!("Greeted {attempt}, too low: {too_low}"),
             #[allow(unreachable_patterns, reason = "frames to come print as they are")]
             other => format!("{other:?}"),
         }
