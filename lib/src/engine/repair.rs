@@ -107,10 +107,31 @@ impl Engine {
         want.next = now + (delay << want.tries.min(8)).min(most);
         want.tries = want.tries.saturating_add(1);
         want.asked.extend(asked.filter(|_| want.asked.len() < ASKED));
+        if self.was_delivered(slot) {
+            self.ask_around(slot, target, pulls);
+        }
         if let Some(target) = target {
             pulls.entry(target).or_default().extend(spans);
         }
         self.roster[slot].want.as_ref().map(|want| want.next)
+    }
+
+    /// Somebody had the next message and let go of it: everyone else is asked for that one at once, because a gap takes
+    /// the word of all.
+    fn ask_around(&self, slot: Slot, besides: Option<Slot>, pulls: &mut BTreeMap<Slot, Vec<Span>>) {
+        let known = &self.roster[slot];
+        let Some(want) = &known.want else { return };
+        let span = Span {
+            origin: known.id,
+            from: want.first,
+            to: want.first,
+        };
+        for (voter, known) in self.roster.all() {
+            let open = known.counts() && known.peer.linked && !want.lacking.contains_key(&voter);
+            if open && Some(voter) != besides {
+                pulls.entry(voter).or_default().push(span);
+            }
+        }
     }
 
     /// First the member that sent the dependent message, then the origin, then whoever has it by its digest, then

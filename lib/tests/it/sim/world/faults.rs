@@ -44,7 +44,7 @@ impl World<'_> {
 
     /// The seats fall apart into parts.
     pub(super) fn split(&mut self, parts: &[u8], breaks: bool) {
-        self.counts.splits += 1;
+        self.counts.partitions += 1;
         for from in 0..parts.len() {
             for to in (0..parts.len()).filter(|to| parts[from] != parts[*to]) {
                 self.net.cut(from, to, true);
