@@ -1,6 +1,7 @@
 //! What a run is made of: plain data, so that a failing one can be printed, pasted and shrunk.
 
 mod draw;
+mod forgetful;
 mod paste;
 mod swarm;
 
@@ -124,7 +125,7 @@ pub(crate) enum Limits {
     Small,
     /// Stable messages leave the log at once, and nobody founds a group but the first members: whoever believes
     /// too early that something is stable loses it for someone.
-    Forgetful,
+    Forgetful { silent_after: Micros, gone_after: Micros },
     /// Drawn: all limits and times small, so that closing, reopening, retiring and gaps happen within seconds.
     Tight(Room),
 }
@@ -210,8 +211,14 @@ impl Plan {
                 digest_every: 1024,
                 ..usual
             },
-            Limits::Forgetful => Config {
-                retention: 1024,
+            Limits::Forgetful {
+                silent_after,
+                gone_after,
+            } => Config {
+                silent_after,
+                heartbeat: silent_after / 3,
+                gone_after,
+                retention: 400,
                 retention_factor: 100_000,
                 digest_every: 512,
                 found_after: 3600 * SECOND,
@@ -247,6 +254,30 @@ impl Plan {
 
     /// Whether members die, or are thought dead, in it.
     pub(crate) fn is_hard(&self) -> bool {
+        let dies = |step: &Step| matches!(step.act, Act::Crash { .. } | Act::CrashInSend { .. });
+        self.may_lose() || self.steps.iter().any(dies)
+    }
+
+    /// Whether budgets are so small that a gap is no surprise.
+    pub(crate) fn may_lose(&self) -> bool {
         matches!(self.limits, Limits::Tight(_))
+    }
+
+    /// Whether nothing goes wrong in it but deaths that everybody sees: then an end is final.
+    pub(crate) fn is_orderly(&self) -> bool {
+        let is_orderly = |step: &Step| match step.act {
+            Act::Start { .. } | Act::Say { .. } | Act::Leave { .. } => true,
+            Act::Crash { half_open, .. } | Act::CrashInSend { half_open, .. } => !half_open,
+            _ => false,
+        };
+        let Weather {
+            loss_percent,
+            twice_percent,
+            jitter,
+            ..
+        } = self.weather;
+        self.established == self.seats
+            && loss_percent + twice_percent + jitter == 0
+            && self.steps.iter().all(is_orderly)
     }
 }

@@ -6,11 +6,13 @@ use multicast::engine::Rules;
 use super::{Act, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
 use crate::sim::Rng;
 
-/// The plan of a seed: one in four has members that forget what is stable, two in four have every fault there is.
+/// The plan of a seed. Of eight, three have every fault there is, two have members that forget what is stable, two are
+/// of the usual kind, and in one members die and nothing else goes wrong.
 pub(crate) fn draw(seed: u64) -> Plan {
-    match seed % 4 {
-        1 | 2 => super::swarm::draw(seed),
-        3 => draw_forgetful(seed),
+    match seed % 8 {
+        1 | 2 | 5 => super::swarm::draw(seed),
+        6 => super::swarm::draw_orderly(seed),
+        3 | 7 => super::forgetful::draw(seed),
         _ => draw_usual(seed),
     }
 }
@@ -28,26 +30,7 @@ fn draw_usual(seed: u64) -> Plan {
     plan(&mut rng, seed, (seats, 0), limits, span, steps)
 }
 
-/// A group that is there already, with little room for what is stable; the others join it while it talks.
-fn draw_forgetful(seed: u64) -> Plan {
-    let mut rng = Rng::of(seed, &[0x91a8]);
-    let seats = rng.between(3, 9) as usize;
-    let established = rng.between(2, seats as u64 - 1) as usize;
-    let span = rng.between(SECOND, 6 * SECOND);
-    let mut steps = Vec::new();
-    for seat in established..seats {
-        let seeds = vec![0, rng.below(established as u64) as Seat];
-        steps.push(Step {
-            at: rng.below(span),
-            act: Act::Start { seat, seeds },
-        });
-    }
-    draw_talk(&mut rng, seats, span, &mut steps);
-    draw_leaves(&mut rng, seats, span, &mut steps);
-    plan(&mut rng, seed, (seats, established), Limits::Forgetful, span, steps)
-}
-
-fn plan(
+pub(super) fn plan(
     rng: &mut Rng,
     seed: u64,
     (seats, established): (usize, usize),
@@ -111,7 +94,7 @@ fn draw_starts(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>)
 }
 
 /// Some windows of talk with silence between them; single messages and bursts.
-fn draw_talk(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+pub(super) fn draw_talk(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
     let windows = rng.between(1, 4);
     let mut left = rng.between(3, 40);
     for _ in 0..windows {
@@ -135,7 +118,7 @@ fn draw_talk(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
 }
 
 /// Up to a third leave, never the first seat.
-fn draw_leaves(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
+pub(super) fn draw_leaves(rng: &mut Rng, seats: usize, span: Micros, steps: &mut Vec<Step>) {
     for seat in 1..seats {
         if rng.percent(20) {
             let act = Act::Leave {

@@ -5,7 +5,7 @@ use multicast::Micros;
 use multicast::engine::Rules;
 
 use super::draw::draw_weather;
-use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step};
+use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather};
 use crate::sim::Rng;
 
 /// 2 to 6 seats, some of them with members from the beginning; whoever dies may be followed by another one.
@@ -51,6 +51,43 @@ pub(super) fn draw(seed: u64) -> Plan {
     }
     plan.steps.sort_by_key(|step| step.at);
     plan
+}
+
+/// Everyone is there from the beginning, the network is fair, and some die, perhaps in the middle of a send.
+pub(super) fn draw_orderly(seed: u64) -> Plan {
+    let mut rng = Rng::of(seed, &[0x5a8]);
+    let seats = rng.between(3, 7) as usize;
+    let span = rng.between(2 * SECOND, 8 * SECOND);
+    let mut weather = Weather::FAIR;
+    weather.distance = rng.pick(&[2 * MS, 20 * MS, 60 * MS]);
+    let room = Room {
+        retention: 1 << 20,
+        factor: 1_000,
+        held: 4_096,
+        silent_after: rng.pick(&[1_500 * MS, 3 * SECOND]),
+        grace: rng.pick(&[4 * SECOND, 60 * SECOND]),
+        gone_after: rng.pick(&[300 * MS, 500 * MS, 2 * SECOND]),
+        ..room(&mut rng)
+    };
+    let percent = rng.pick(&[0, 10, 40]);
+    let mut swarm = Swarm { rng, seats, span };
+    let mut steps = Vec::new();
+    swarm.talk(&mut steps);
+    for _ in 0..swarm.rng.between(1, 2) {
+        swarm.death(&mut steps);
+    }
+    steps.sort_by_key(|step| step.at);
+    Plan {
+        seed,
+        seats,
+        established: seats,
+        weather,
+        limits: Limits::Tight(room),
+        replies: Replies { percent, most: 30 },
+        steps,
+        calm_at: span + 300 * MS,
+        rules: Rules::default(),
+    }
 }
 
 fn room(rng: &mut Rng) -> Room {
@@ -117,6 +154,21 @@ impl Swarm {
             let act = Act::Say { seat, count, bytes };
             steps.push(Step { at, act });
         }
+    }
+
+    /// One that everybody sees.
+    fn death(&mut self, steps: &mut Vec<Step>) {
+        let (seat, at, half_open) = (self.any_seat(), self.moment(), false);
+        let (count, bytes) = (self.rng.between(1, 4) as u32, 8);
+        let outputs = self.rng.below(8) as usize;
+        let crash = Act::CrashInSend {
+            seat,
+            outputs,
+            half_open,
+        };
+        steps.push(Step { at, act: crash });
+        let act = Act::Say { seat, count, bytes };
+        steps.push(Step { at: at + 1, act });
     }
 
     /// In silence or in the middle of a send; some are followed by a new process, soon or late.

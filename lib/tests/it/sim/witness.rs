@@ -8,6 +8,7 @@ use multicast::{Clock, Dot, Kind, MemberId, Message, Micros, NodeId, Span};
 
 use super::rng::Rng;
 use crate::judge::{self, Heard, Judge, Sort, Verdict, Violation, Who};
+use crate::script::Plan;
 
 /// The judge, and what it takes to translate for it.
 pub(crate) struct Witness {
@@ -27,6 +28,12 @@ pub(crate) struct Witness {
     held_of: Vec<usize>,
     /// Members may die and be thought dead in this run.
     hard: bool,
+    /// Somebody may be told that messages are lost.
+    may_lose: bool,
+    /// An end that is told is final, and the same for everyone.
+    orderly: bool,
+    /// In an orderly run: at what each origin was closed first.
+    ends: BTreeMap<Who, u64>,
     /// The time by the clock of the member that is looked at.
     pub(crate) now: Micros,
     /// When each member last got a frame of each other one, by its own clock; of itself: when it started.
@@ -37,7 +44,8 @@ pub(crate) struct Witness {
 pub(crate) type Asked<'a> = (Who, &'a Engine);
 
 impl Witness {
-    pub(crate) fn new(seed: u64, members: usize, config: Config, hard: bool) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (seed, members, config) = (plan.seed, plan.starts(), plan.config());
         Self {
             judge: Judge::new(members),
             ids: (0..members).map(|who| draw_id(seed, who)).collect(),
@@ -47,7 +55,10 @@ impl Witness {
             lingering: false,
             closed: vec![BTreeMap::new(); members],
             held_of: vec![0; members],
-            hard,
+            hard: plan.is_hard(),
+            may_lose: plan.may_lose(),
+            orderly: plan.is_orderly(),
+            ends: BTreeMap::new(),
             now: 0,
             heard: vec![BTreeMap::new(); members],
         }
@@ -257,14 +268,22 @@ impl Witness {
                     return no("S9", who, format!("closes m{origin} at {last_seq}, has {has} of it"));
                 }
                 self.closed[who].insert(origin, *last_seq);
+                let first = *self.ends.entry(origin).or_insert(*last_seq);
+                if self.orderly && first != *last_seq {
+                    let what = format!("closes m{origin} at {last_seq}; another one did at {first}");
+                    return no("S9", who, what);
+                }
                 Ok(())
             }
             Notice::Reopened(origin) if self.hard => {
                 let origin = self.known(who, *origin)?;
                 self.closed[who].remove(&origin);
+                if self.orderly {
+                    return no("S9", who, format!("reopens m{origin}, which everybody saw die"));
+                }
                 Ok(())
             }
-            Notice::Gap(spans) if self.hard => {
+            Notice::Gap(spans) if self.may_lose => {
                 let mut skipped = Vec::new();
                 for span in spans {
                     let last = self.dot(

@@ -153,7 +153,7 @@ impl<'a> World<'a> {
             now: 0,
             counts: Counts::default(),
             marks: Vec::new(),
-            witness: Witness::new(plan.seed, plan.starts(), plan.config(), plan.is_hard()),
+            witness: Witness::new(plan),
             net: Net::new(plan),
             queue: Queue::new(),
             nodes: Vec::new(),
