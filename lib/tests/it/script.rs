@@ -79,7 +79,7 @@ pub(crate) enum Act {
     Mend { from: Seat, to: Seat },
     /// The connection from there to there is reset, and dialled again.
     Reset { from: Seat, to: Seat },
-    /// The next so many frames of this sort from there to there are lost.
+    /// The next so many frames of this sort from there to there are lost, whatever was said of them before.
     Lose {
         from: Seat,
         to: Seat,
@@ -266,7 +266,7 @@ impl Plan {
     /// Whether nothing goes wrong in it but deaths that everybody sees: then an end is final.
     pub(crate) fn is_orderly(&self) -> bool {
         let is_orderly = |step: &Step| match step.act {
-            Act::Start { .. } | Act::Say { .. } | Act::Leave { .. } => true,
+            Act::Start { .. } | Act::Say { .. } | Act::Leave { .. } | Act::Lose { .. } => true,
             Act::Crash { half_open, .. } | Act::CrashInSend { half_open, .. } => !half_open,
             _ => false,
         };

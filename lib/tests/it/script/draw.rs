@@ -12,6 +12,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
     match seed % 8 {
         1 | 2 | 5 => super::swarm::draw(seed),
         6 => super::swarm::draw_orderly(seed),
+        7 if seed.is_multiple_of(3) => super::forgetful::draw_strangers(seed),
         3 | 7 => super::forgetful::draw(seed),
         _ => draw_usual(seed),
     }

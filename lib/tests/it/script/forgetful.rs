@@ -4,7 +4,7 @@
 use multicast::Micros;
 
 use super::draw::{draw_leaves, draw_talk, plan};
-use super::{Act, Limits, MS, Plan, SECOND, Seat, Step, What};
+use super::{Act, Limits, MS, Plan, SECOND, Seat, Step, Weather, What};
 use crate::sim::Rng;
 
 /// A joiner goes on without those whom it did not hear for longer than a member may be silent. Who then loses its sponsor
@@ -84,4 +84,66 @@ fn overlapping_views(rng: &mut Rng, seats: (Seat, Seat, usize), at: Micros, step
         let at = at + rng.below(until - at);
         steps.push(Step { at, act });
     }
+}
+
+/// Two join at once through two members, hear nothing of each other, and both sponsors die. What one of them lacks then
+/// is with the other one, who must not have let go of it on the word of a sponsor that knew more joiners than it told.
+pub(super) fn draw_strangers(seed: u64) -> Plan {
+    const JOINER: Seat = 2;
+    const STRANGER: Seat = 3;
+    let mut rng = Rng::of(seed, &[0x91a9]);
+    let start = rng.between(100 * MS, 500 * MS);
+    let (deaths, span) = (start + LONGEST_CUT, start + 2 * LONGEST_CUT);
+    let mut steps = Vec::new();
+    for (seat, sponsor) in [(JOINER, 0), (STRANGER, 1)] {
+        let at = start + rng.below(5 * MS);
+        let seeds = vec![sponsor];
+        let act = Act::Start { seat, seeds };
+        steps.push(Step { at, act });
+    }
+    for (from, to) in [(JOINER, STRANGER), (STRANGER, JOINER)] {
+        steps.push(Step {
+            at: 0,
+            act: Act::Cut { from, to },
+        });
+    }
+    let (to, what) = (STRANGER, What::View);
+    for from in [0, 1] {
+        for (at, count) in [
+            (start, u32::MAX),
+            (start + rng.between(SECOND, LONGEST_CUT - SECOND / 2), 0),
+        ] {
+            let act = Act::Lose { from, to, what, count };
+            steps.push(Step { at, act });
+        }
+        let half_open = false;
+        let act = Act::Crash { seat: from, half_open };
+        let at = deaths + rng.below(200 * MS);
+        steps.push(Step { at, act });
+    }
+    for _ in 0..rng.between(10, 60) {
+        let (seat, count, bytes) = (rng.pick(&[0, 1, STRANGER]), 1, 100);
+        let act = Act::Say { seat, count, bytes };
+        let at = start + SECOND + rng.below(LONGEST_CUT / 2);
+        steps.push(Step { at, act });
+    }
+    let act = Act::Stop {
+        seat: JOINER,
+        pause: LONGEST_CUT + SECOND,
+    };
+    let at = start + rng.between(SECOND, 2 * SECOND);
+    steps.push(Step { at, act });
+    let limits = Limits::Forgetful {
+        silent_after: 2 * LONGEST_CUT,
+        gone_after: 200 * MS,
+    };
+    steps.sort_by_key(|step| step.at);
+    let mut plan = Plan::established(2);
+    let weather = Weather {
+        distance: rng.pick(&[20 * MS, 100 * MS]),
+        ..Weather::FAIR
+    };
+    (plan.seed, plan.seats, plan.steps, plan.limits) = (seed, 4, steps, limits);
+    (plan.calm_at, plan.weather) = (span, weather);
+    plan
 }

@@ -5,7 +5,7 @@ use multicast::Micros;
 use multicast::engine::Rules;
 
 use super::draw::draw_weather;
-use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather};
+use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather, What};
 use crate::sim::Rng;
 
 /// 2 to 6 seats, some of them with members from the beginning; whoever dies may be followed by another one.
@@ -156,7 +156,7 @@ impl Swarm {
         }
     }
 
-    /// One that everybody sees.
+    /// One that everybody sees. Its last words reach some only, who do not get to pass them on at once.
     fn death(&mut self, steps: &mut Vec<Step>) {
         let (seat, at, half_open) = (self.any_seat(), self.moment(), false);
         let (count, bytes) = (self.rng.between(1, 4) as u32, 8);
@@ -169,6 +169,15 @@ impl Swarm {
         steps.push(Step { at, act: crash });
         let act = Act::Say { seat, count, bytes };
         steps.push(Step { at: at + 1, act });
+        for other in (0..self.seats).filter(|other| *other != seat) {
+            for (from, to, what) in [(seat, other, What::Push), (other, self.any_seat(), What::Pull)] {
+                let count = self.rng.below(6) as u32;
+                if count > 0 && from != to {
+                    let act = Act::Lose { from, to, what, count };
+                    steps.push(Step { at, act });
+                }
+            }
+        }
     }
 
     /// In silence or in the middle of a send; some are followed by a new process, soon or late.

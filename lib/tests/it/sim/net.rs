@@ -124,6 +124,8 @@ impl Net {
     }
 
     pub(crate) fn lose(&mut self, from: Seat, to: Seat, what: What, left: u32) {
+        self.tolls
+            .retain(|toll| (toll.from, toll.to, toll.what) != (from, to, what));
         self.tolls.push(Toll { from, to, what, left });
     }
 
