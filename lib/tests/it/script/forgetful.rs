@@ -93,7 +93,7 @@ pub(super) fn draw_strangers(seed: u64) -> Plan {
     const STRANGER: Seat = 3;
     let mut rng = Rng::of(seed, &[0x91a9]);
     let start = rng.between(100 * MS, 500 * MS);
-    let (deaths, span) = (start + LONGEST_CUT, start + 2 * LONGEST_CUT);
+    let (deaths, span) = (start + 2 * LONGEST_CUT, start + 3 * LONGEST_CUT);
     let mut steps = Vec::new();
     for (seat, sponsor) in [(JOINER, 0), (STRANGER, 1)] {
         let at = start + rng.below(5 * MS);
@@ -107,14 +107,19 @@ pub(super) fn draw_strangers(seed: u64) -> Plan {
             act: Act::Cut { from, to },
         });
     }
-    let (to, what) = (STRANGER, What::View);
+    let to = STRANGER;
     for from in [0, 1] {
-        for (at, count) in [
-            (start, u32::MAX),
-            (start + rng.between(SECOND, LONGEST_CUT - SECOND / 2), 0),
-        ] {
-            let act = Act::Lose { from, to, what, count };
-            steps.push(Step { at, act });
+        // Only who has spoken is believed.
+        let (seat, count, bytes) = (from, 1, 8);
+        let act = Act::Say { seat, count, bytes };
+        steps.push(Step { at: 10 * MS, act });
+        let until = start + rng.between(SECOND, LONGEST_CUT - SECOND / 2);
+        // Nor does it get the joiner's first message by repair, only what it needs to join itself.
+        for (what, since) in [(What::View, start), (What::Pulled, start + 250 * MS)] {
+            for (at, count) in [(since, u32::MAX), (until, 0)] {
+                let act = Act::Lose { from, to, what, count };
+                steps.push(Step { at, act });
+            }
         }
         let half_open = false;
         let act = Act::Crash { seat: from, half_open };
@@ -122,16 +127,17 @@ pub(super) fn draw_strangers(seed: u64) -> Plan {
         steps.push(Step { at, act });
     }
     for _ in 0..rng.between(10, 60) {
-        let (seat, count, bytes) = (rng.pick(&[0, 1, STRANGER]), 1, 100);
+        // The sponsors are quiet: what they say would name the joiner.
+        let (seat, count, bytes) = (STRANGER, 1, 100);
         let act = Act::Say { seat, count, bytes };
         let at = start + SECOND + rng.below(LONGEST_CUT / 2);
         steps.push(Step { at, act });
     }
     let act = Act::Stop {
         seat: JOINER,
-        pause: LONGEST_CUT + SECOND,
+        pause: 2 * LONGEST_CUT,
     };
-    let at = start + rng.between(SECOND, 2 * SECOND);
+    let at = start + rng.between(700 * MS, 1_200 * MS);
     steps.push(Step { at, act });
     let limits = Limits::Forgetful {
         silent_after: 2 * LONGEST_CUT,
@@ -140,7 +146,7 @@ pub(super) fn draw_strangers(seed: u64) -> Plan {
     steps.sort_by_key(|step| step.at);
     let mut plan = Plan::established(2);
     let weather = Weather {
-        distance: rng.pick(&[20 * MS, 100 * MS]),
+        distance: 20 * MS,
         ..Weather::FAIR
     };
     (plan.seed, plan.seats, plan.steps, plan.limits) = (seed, 4, steps, limits);
