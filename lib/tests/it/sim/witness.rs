@@ -19,6 +19,8 @@ pub(crate) struct Witness {
     clock: Vec<u32>,
     /// Members that left when they knew of nobody who was there: nobody may have heard all that they said.
     unheard: Vec<bool>,
+    /// Members that have left.
+    finished: Vec<bool>,
     /// The process of one of them lingers: it is counted until its grace is over, longer than a run, and until then
     /// no other one can be closed without its agreement.
     lingering: bool,
@@ -52,6 +54,7 @@ impl Witness {
             config,
             clock: vec![0; members],
             unheard: vec![false; members],
+            finished: vec![false; members],
             lingering: false,
             closed: vec![BTreeMap::new(); members],
             held_of: vec![0; members],
@@ -249,6 +252,7 @@ impl Witness {
             .collect();
         let is_there = |other: &Who| there.iter().any(|asked| asked.0 == *other && asked.1.is_member());
         self.unheard[who] = !counted.iter().any(is_there);
+        self.finished[who] = true;
         self.lingering |= self.unheard[who] && !exits;
         for other in counted.into_iter().filter(is_there) {
             self.judge
@@ -301,8 +305,11 @@ impl Witness {
             Notice::Closed { origin, last_seq, .. } => {
                 let origin = self.known(who, *origin)?;
                 let said = u64::from(self.judge.sent(origin));
-                // Nobody may have all that one said who left unheard; but who lives is not closed.
-                if self.judge.has_left(origin) && (*last_seq == said || self.unheard[origin]) {
+                // Nobody may have all that one said who left unheard, or whose hearers left unheard themselves; but who
+                // lives is not closed.
+                let mut all = 0..self.ids.len();
+                let is_lost = all.all(|other| self.finished[other] || u64::from(self.judge.has(other, origin)) < said);
+                if self.judge.has_left(origin) && (*last_seq == said || self.unheard[origin] || is_lost) {
                     self.closed[who].insert(origin, *last_seq);
                     return Ok(());
                 }
