@@ -236,7 +236,7 @@ impl Engine {
             return Err("the held index and the held messages differ".into());
         }
         let hard = self.config.retention.saturating_mul(self.config.retention_factor);
-        if self.log.bytes() > hard && !self.is_joining() {
+        if self.log.bytes() > hard {
             return Err(format!(
                 "the log has {} bytes, at most {hard} are allowed",
                 self.log.bytes()

@@ -54,14 +54,22 @@ impl Engine {
     /// multiple of the budget, those that are not stable too.
     pub(super) fn trim(&mut self) {
         let budget = self.config.retention;
-        if self.log.bytes() <= budget || self.is_joining() {
+        let hard = budget.saturating_mul(self.config.retention_factor);
+        if self.is_joining() {
+            // What it keeps for others goes first. The rest was not shown yet, and a later cut needs less of it.
+            while self.log.bytes() > hard && self.log.drop_kept() {}
+            if self.log.bytes() > hard {
+                self.start_finding();
+            }
+            return;
+        }
+        if self.log.bytes() <= budget {
             return;
         }
         self.refresh_stable();
         let stable = &self.stable.seqs;
         let is_stable = |slot: Slot, seq: u64| stable.get(slot as usize).is_some_and(|&upto| upto >= seq);
         self.log.release_kept(|slot, seq| !is_stable(slot, seq));
-        let hard = budget.saturating_mul(self.config.retention_factor);
         // What is below the base anyway goes first: letting it go changes nothing of what is told to others.
         while self.log.bytes() > hard && self.log.drop_kept() {}
         while let Some((slot, message)) = self.log.front() {

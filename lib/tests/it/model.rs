@@ -178,11 +178,12 @@ fn a_mutant_is_found() {
         decode_only_next: false,
         ..rules
     };
-    for (mutant, rules, messages, broken) in [
-        ("check_dependencies", without_check, [1, 1, 0], "P1"),
-        ("decode_only_next", without_order, [3, 1, 0], "P2"),
+    let no_drop = Faults { drops: 0, ..ONE_DROP };
+    let one_pull = Faults { pulls: 1, ..no_drop };
+    for (mutant, rules, messages, faults, broken) in [
+        ("check_dependencies", without_check, [1, 1, 0], no_drop, "P1"),
+        ("decode_only_next", without_order, [3, 1, 0], one_pull, "P2"),
     ] {
-        let faults = Faults { drops: 0, ..ONE_DROP };
         let config = Config { rules, ..config() };
         let report = explore(&everything(&messages, faults)[0], config);
         let Some((property, path)) = report.violation else {
