@@ -275,7 +275,7 @@ impl Source {
     /// Writes the next message.
     pub(crate) fn write(&mut self, out: &mut BytesMut) {
         let counter = self.board.seats[self.me].sent.fetch_add(1, Ordering::Relaxed);
-        let timed = matches!(self.pace, Pace::Called(_)) || counter % TIMED_ONE_IN == 0;
+        let timed = matches!(self.pace, Pace::Called(_)) || counter.is_multiple_of(TIMED_ONE_IN);
         out.put_u64_le((self.me as u64) << COUNTER_BITS | counter);
         out.put_u64_le(if timed { self.now } else { 0 });
         out.put_bytes(0xa5, self.board.payload - HEAD);

@@ -25,6 +25,8 @@ use crate::floor::{self, LINK_QUEUE, Outbox};
 
 /// Calls under way on a link: one on the wire while the answer to the other travels back. As ours.
 const CALLS_IN_FLIGHT: usize = 2;
+/// What a connection reads and writes at once: several batches of small messages.
+const BUFFER: usize = 128 << 10;
 /// Longest frame.
 const MAX_FRAME: usize = 1 << 20;
 /// Longer than any round.
@@ -120,8 +122,8 @@ impl<B: Batch> OverTarpc<B> {
             for (to, listener) in listeners.iter().enumerate().filter(|(to, _)| *to != from) {
                 let (ours, theirs) = floor::connect(listener).await?;
                 let (queue, batches) = mpsc::channel(LINK_QUEUE);
-                let ours = Framed::new(ours, Caller::<B>(Wire::new(&written)));
-                let theirs = Framed::new(theirs, Callee::<B>(Wire::new(&written)));
+                let ours = Framed::with_capacity(ours, Caller::<B>(Wire::new(&written)), BUFFER);
+                let theirs = Framed::with_capacity(theirs, Callee::<B>(Wire::new(&written)), BUFFER);
                 let NewClient { client, dispatch } = client::new(client::Config::default(), ours);
                 tasks.spawn(async move { drop(dispatch.await) });
                 tasks.spawn(call(client, batches));
