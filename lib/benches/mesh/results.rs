@@ -13,7 +13,15 @@ use crate::scenario::Scenario;
 #[derive(Serialize, Default)]
 pub(crate) struct Results {
     scenarios: Vec<Table>,
+    failed: Vec<Failure>,
     pub(crate) memory: Vec<Memory>,
+}
+
+/// A scenario in which something was lost, repeated or reordered.
+#[derive(Serialize)]
+struct Failure {
+    name: String,
+    error: String,
 }
 
 #[derive(Serialize)]
@@ -62,6 +70,20 @@ impl Results {
         };
         table.print();
         self.scenarios.push(table);
+    }
+
+    /// Notes, and prints, that a scenario could not be measured to its end.
+    pub(crate) fn fail(&mut self, name: String, error: String) {
+        println!("\n{name} FAILED: {error}");
+        self.failed.push(Failure { name, error });
+    }
+
+    /// An error if anything failed.
+    pub(crate) fn outcome(&self) -> Result<(), String> {
+        match self.failed.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} scenarios, see above")),
+        }
     }
 }
 
