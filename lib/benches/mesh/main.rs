@@ -20,7 +20,7 @@ mod results;
 mod round;
 mod scenario;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
@@ -32,13 +32,17 @@ use scenario::{Scenario, Sending};
 
 /// Workers of the runtime, whatever the machine has: figures of different machines then mean the same.
 const WORKERS: usize = 2;
-/// Between two rounds, so that the last one's answers are not the next one's load.
-const PAUSE: Duration = Duration::from_millis(30);
+/// Between two rounds a mesh must be quiet for so long, so that its last words are not the next one's load.
+const QUIET: Duration = Duration::from_millis(30);
+/// Bytes in that time that are quiet: heartbeats of a large group.
+const QUIET_BYTES: u64 = 64 << 10;
+/// For how long quiet is waited for.
+const QUIET_PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() {
     let flags = Flags::read();
-    // Spans of every call would double its price. Warnings of tarpc are of connections that are closed at the end.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tarpc=error"));
+    // Spans of every call would double its price. What tarpc says is of connections that are closed in the end.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tarpc=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -94,7 +98,7 @@ async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, u
         let figures = round(contestant, warm, scenario.length).await.map_err(of(nth))?;
         slowest = slowest.min(figures[RATE]);
         judged += contestant.check_sample().map_err(of(nth))?.unwrap_or(0);
-        tokio::time::sleep(PAUSE).await;
+        settle(contestant).await;
     }
     let load = match scenario.sending {
         Sending::All | Sending::One => warm,
@@ -110,7 +114,7 @@ async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, u
             // Nobody always comes after the same one.
             let at = (turn + nth) % contestants.len();
             figures[at] = round(&contestants[at], load, scenario.length).await.map_err(of(at))?;
-            tokio::time::sleep(PAUSE).await;
+            settle(&contestants[at]).await;
         }
         all.push(figures);
     }
@@ -120,4 +124,19 @@ async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, u
         });
     }
     Ok((all, judged))
+}
+
+/// Returns when a mesh that has delivered everything also has nothing more to say.
+async fn settle(contestant: &Contestant) {
+    let until = Instant::now() + QUIET_PATIENCE;
+    loop {
+        let before = contestant.written();
+        tokio::time::sleep(QUIET).await;
+        if contestant.written() - before < QUIET_BYTES {
+            return;
+        }
+        if Instant::now() > until {
+            return contestant.board.note("is not quiet long after a round".into());
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::board::{Pace, Source};
 use crate::contestant::Contestant;
@@ -20,6 +20,9 @@ pub(crate) const CPU: &str = "cpu_s_per_million";
 pub(crate) const WIRE: &str = "wire_bytes_per_delivery";
 pub(crate) const P50: &str = "latency_p50_us";
 pub(crate) const P99: &str = "latency_p99_us";
+
+/// Something that is not everywhere so long after the sending ended counts as lost.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who sends, and when.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +61,15 @@ pub(crate) async fn round(contestant: &Contestant, load: Load, length: Duration)
         }
         Load::OneAtATime => one_at_a_time(contestant, until, &mut tasks).await?,
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(|panic| panic.to_string())?;
-    }
-    board.all_arrived().await?;
+    let arrived = timeout(PATIENCE + length, async {
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|panic| panic.to_string())?;
+        }
+        board.all_arrived().await
+    });
+    arrived
+        .await
+        .unwrap_or_else(|_| Err(format!("{} after {PATIENCE:?}", board.progress())))?;
     let deliveries = (board.delivered() - before.0) as f64;
     let mut figures = Figures::from([
         (DELIVERIES, deliveries),
