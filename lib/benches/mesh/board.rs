@@ -154,12 +154,23 @@ impl Ledger {
         }
     }
 
+    /// The next message of its sender, by the counter in it.
     pub(crate) fn take(&mut self, payload: &[u8]) {
+        self.look(payload, None);
+    }
+
+    /// The sender's `nth` message, from 0: for senders that may have to say a message again later.
+    pub(crate) fn take_nth(&mut self, payload: &[u8], nth: u64) {
+        self.look(payload, Some(nth));
+    }
+
+    fn look(&mut self, payload: &[u8], nth: Option<u64>) {
         let word = |at: usize| Some(u64::from_le_bytes(payload.get(at..at + 8)?.try_into().ok()?));
         let (Some(head), Some(sent_at)) = (word(0), word(8)) else {
             return self.board.fault("a message that is too short".into());
         };
-        let (sender, counter) = ((head >> COUNTER_BITS) as usize, head & ((1 << COUNTER_BITS) - 1));
+        let sender = (head >> COUNTER_BITS) as usize;
+        let counter = nth.unwrap_or(head & ((1 << COUNTER_BITS) - 1));
         let next = &mut self.next[sender];
         if counter != *next || payload.len() != self.board.payload {
             let (me, length) = (self.me, payload.len());

@@ -75,7 +75,11 @@ async fn measure(flags: &Flags) -> Result<(), String> {
         }
     }
     if flags.wants("memory") {
-        results.memory = memory::measure_all(flags)?;
+        let (memory, outcome) = memory::measure_all(flags);
+        results.memory = memory;
+        if let Err(error) = outcome {
+            results.fail("memory".into(), error);
+        }
     }
     flags.write("mesh", &results);
     results.outcome()

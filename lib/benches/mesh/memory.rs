@@ -20,12 +20,12 @@ pub(crate) struct Memory {
     members: usize,
     /// Joined and quiet.
     idle_kib_per_member: f64,
-    /// After a while of all sending small messages, logs full.
-    loaded_kib_per_member: f64,
+    /// After a while of all sending small messages, logs full; absent if they did not all arrive.
+    loaded_kib_per_member: Option<f64>,
 }
 
 /// One process for each number of members.
-pub(crate) fn measure_all(flags: &Flags) -> Result<Vec<Memory>, String> {
+pub(crate) fn measure_all(flags: &Flags) -> (Vec<Memory>, Result<(), String>) {
     let sizes: &[usize] = match (flags.is_smoke(), flags.quick) {
         (true, _) => &[],
         (_, true) => &[8],
@@ -39,19 +39,26 @@ pub(crate) fn measure_all(flags: &Flags) -> Result<Vec<Memory>, String> {
         );
     }
     for members in sizes {
-        let exe = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(exe);
-        let output = command.args(["--bench", "--memory-of", &members.to_string()]).output();
-        let output = output.map_err(|error| error.to_string())?;
-        let memory: Memory = serde_json::from_slice(&output.stdout)
-            .map_err(|_| format!("memory of {members}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let memory = match in_fresh_process(*members) {
+            Ok(memory) => memory,
+            Err(error) => return (all, Err(format!("{members} members: {error}"))),
+        };
         println!(
             "{members:>3} members        {:>15.0} {:>10.0}",
-            memory.idle_kib_per_member, memory.loaded_kib_per_member
+            memory.idle_kib_per_member,
+            memory.loaded_kib_per_member.unwrap_or(f64::NAN)
         );
         all.push(memory);
     }
-    Ok(all)
+    (all, Ok(()))
+}
+
+fn in_fresh_process(members: usize) -> Result<Memory, String> {
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(exe);
+    let output = command.args(["--bench", "--memory-of", &members.to_string()]).output();
+    let output = output.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// In this process, which has done nothing else; prints JSON.
@@ -60,11 +67,12 @@ pub(crate) async fn measure(members: usize) -> Result<(), String> {
     let contestant = Contestant::open(Kind::Ours, members, PAYLOAD).await?;
     let grown = |now: f64| (now - before) / members as f64;
     let idle_kib_per_member = grown(resident_kib()?);
-    round(&contestant, Load::Full { senders: members }, LOAD).await?;
+    let loaded = round(&contestant, Load::Full { senders: members }, LOAD).await;
+    let resident = resident_kib()?;
     let memory = Memory {
         members,
         idle_kib_per_member,
-        loaded_kib_per_member: grown(resident_kib()?),
+        loaded_kib_per_member: loaded.is_ok().then(|| grown(resident)),
     };
     println!("{}", serde_json::to_string(&memory).expect("plain data"));
     Ok(())

@@ -16,6 +16,10 @@ use crate::board::{Board, Ledger, Source};
 const SENDS_UNDER_WAY: usize = 256;
 /// Deliveries of one member whose stamps are judged.
 const SAMPLE: u64 = 2000;
+/// The seq of a member's first message of its own: before it comes its join.
+const FIRST_SEQ: u64 = 2;
+/// A send that was refused because events are not read fast enough is tried again after this.
+const BEHIND_PAUSE: Duration = Duration::from_millis(1);
 /// For a group to gather: founding takes half a second, and many dial at once.
 const GATHERING: Duration = Duration::from_secs(30);
 
@@ -81,7 +85,7 @@ impl Ours {
         let (tell, board) = (self.tells[me].clone(), board.clone());
         // Unconstrained, or the runtime's fairness may let a later send pass.
         unconstrained(async move {
-            if let Err(error) = say(tell, source).await {
+            if let Err(error) = say(tell, source, &board).await {
                 board.fault(format!("member {me} cannot send: {error}"));
             }
         })
@@ -106,7 +110,7 @@ impl Ours {
 }
 
 /// The one place that decides how messages are sent.
-async fn say(tell: Sender, mut source: Source) -> Result<(), SendError> {
+async fn say(tell: Sender, mut source: Source, board: &Board) -> Result<(), SendError> {
     let mut under_way = FuturesOrdered::new();
     loop {
         let count = source.due(SENDS_UNDER_WAY).await;
@@ -114,7 +118,7 @@ async fn say(tell: Sender, mut source: Source) -> Result<(), SendError> {
             while under_way.len() >= SENDS_UNDER_WAY {
                 under_way.next().await.transpose()?;
             }
-            under_way.push_back(send(&tell, payload));
+            under_way.push_back(send(&tell, payload, board));
         }
         if !source.is_full_speed() || count == 0 {
             while let Some(sent) = under_way.next().await {
@@ -127,8 +131,14 @@ async fn say(tell: Sender, mut source: Source) -> Result<(), SendError> {
     }
 }
 
-async fn send(tell: &Sender, payload: Bytes) -> Result<(), SendError> {
-    tell.send(payload).await.map(drop)
+async fn send(tell: &Sender, payload: Bytes, board: &Board) -> Result<(), SendError> {
+    loop {
+        match tell.send(payload.clone()).await {
+            Err(SendError::Behind) => board.note("a send is refused: events are behind".into()),
+            sent => return sent.map(drop),
+        }
+        tokio::time::sleep(BEHIND_PAUSE).await;
+    }
 }
 
 /// Reads one member's events for as long as the mesh is open.
@@ -150,7 +160,7 @@ async fn hear(mut events: Events, owner: MemberId, me: usize, board: Arc<Board>,
                     sample[me].lock().expect("no panics here").push(delivery.clone());
                 }
                 if delivery.dot.origin != owner {
-                    ledger.take(&delivery.payload);
+                    ledger.take_nth(&delivery.payload, delivery.dot.seq - FIRST_SEQ);
                 }
             }
             Some(Event::Gap { dots }) => board.fault(format!("member {me} has a gap: {dots:?}")),
