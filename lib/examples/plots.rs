@@ -145,8 +145,9 @@ fn draw(figure: &Figure, path: &Path) -> Result<(), Box<dyn Error>> {
     let top = all().fold(0.0f64, |high, point| high.max(point.high));
     let bottom = all().fold(f64::MAX, |low, point| low.min(point.low));
     let x = (left * 0.9..right * 1.1).log_scale();
-    // Room above for the names of the lines, and below so that what is flat looks flat.
-    let y = (bottom / 3.0..top * 8.0).log_scale();
+    // Whole decades, with room above for the names of the lines: what is flat then looks flat.
+    let decade = |number: f64| 10f64.powf(number);
+    let y = (decade((bottom / 1.5).log10().floor())..decade((top * 4.0).log10().ceil())).log_scale();
     let mut chart = ChartBuilder::on(&root)
         .caption(figure.title, ("sans-serif", 18))
         .margin(12)
