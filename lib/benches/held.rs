@@ -4,33 +4,65 @@
 //! held until the first comes, and then everything is delivered. Time a message must not grow with the chain, nor
 //! with a backlog of held messages that have nothing to do with it.
 
+#[path = "report/mod.rs"]
+mod report;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multicast::engine::{Config, Engine, Frame, Input, Output, Pulled};
 use multicast::{Entry, Kind, MemberId, Past, Run};
+use serde::Serialize;
 
-const LENGTHS: [u64; 3] = [1_000, 10_000, 100_000];
-const BACKLOG: u64 = 10_000;
-const ROUNDS: usize = 7;
+use report::{Flags, Spread};
+
+/// Chains, and the backlog of held messages beside them: each grows while the other one stays.
+const SHAPES: [(u64, u64); 6] = [
+    (1_000, 0),
+    (10_000, 0),
+    (100_000, 0),
+    (10_000, 1_000),
+    (10_000, 10_000),
+    (10_000, 100_000),
+];
+/// Short chains are repeated, so that every figure is of as many messages.
+const MESSAGES: u64 = 100_000;
+
+#[derive(Serialize)]
+struct Shape {
+    chain: u64,
+    backlog: u64,
+    ns_per_message: Spread,
+}
 
 fn main() {
-    println!("chain    backlog  ns per message (median of {ROUNDS} rounds; slowest)");
-    let mut first = None;
-    for backlog in [0, BACKLOG] {
-        for length in LENGTHS {
-            // Short chains are repeated, so that every figure is of as many messages.
-            let repeats = LENGTHS[2] / length;
-            let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round(length, backlog, repeats)).collect();
-            rounds.sort_by(f64::total_cmp);
-            let median = rounds[ROUNDS / 2];
-            let ratio = median / *first.get_or_insert(median);
-            println!(
-                "{length:>7}  {backlog:>7}  {median:>8.0}  {:>8.0}   {ratio:.2} of the first",
-                rounds[ROUNDS - 1]
-            );
+    let flags = Flags::read();
+    let messages = match (flags.is_smoke(), flags.quick) {
+        (true, _) => 1_000,
+        (_, true) => 10_000,
+        _ => MESSAGES,
+    };
+    println!(
+        "held and released, ns a message: median and spread of {} rounds",
+        flags.rounds
+    );
+    println!("  chain   backlog");
+    let mut results = Vec::new();
+    for (chain, backlog) in SHAPES {
+        if chain > messages && flags.is_smoke() || !flags.wants("held") {
+            continue;
         }
+        let repeats = (messages / chain).max(1);
+        let rounds: Vec<f64> = (0..flags.rounds).map(|_| round(chain, backlog, repeats)).collect();
+        let ns_per_message = Spread::of(&rounds);
+        println!("{chain:>7} {backlog:>9}   {}", ns_per_message.show(1.0, 0));
+        results.push(Shape {
+            chain,
+            backlog,
+            ns_per_message,
+        });
     }
+    flags.write("held", &results);
 }
 
 /// Nanoseconds a message, over so many repeats with a fresh engine each.

@@ -78,7 +78,7 @@ pub use {
     check::{Log, Violation, check, check_logs},
     event::{Delivery, Event, Explanation, MissingCause},
     group::{CallError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError, Sender},
-    node::{BindError, Contact, JoinError, Link, Node},
+    node::{BindError, Contact, JoinError, Link, Node, Traffic},
     options::Options,
     receipt::Receipt,
 };

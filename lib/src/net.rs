@@ -6,6 +6,7 @@ pub(crate) mod rpc;
 pub(crate) mod serve;
 pub(crate) mod socket;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +49,28 @@ pub(crate) const GROUP_QUEUE: usize = 256;
 pub(crate) const MAX_CONNECTIONS: usize = 512;
 /// Inbound connections that have not said who they are yet.
 pub(crate) const MAX_HANDSHAKES: usize = 128;
+
+/// Bytes of frames that a node has sent and received. Relaxed: they are read for statistics only.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Meter {
+    fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Sent and received since the start.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+}
 
 /// What reaches a group's task from the net.
 #[derive(Debug)]

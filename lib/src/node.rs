@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::group::Group;
 use crate::id::NodeId;
+use crate::net::Meter;
 use crate::net::socket::TcpListener;
 use crate::options::Options;
 use hub::{Hub, Order};
@@ -54,6 +55,7 @@ pub struct Node {
     addr: SocketAddr,
     orders: mpsc::Sender<Order>,
     links: Arc<Mutex<Vec<Link>>>,
+    meter: Arc<Meter>,
     hub: JoinHandle<()>,
 }
 
@@ -108,6 +110,16 @@ pub struct Link {
     pub trouble: Option<String>,
 }
 
+/// What a node has sent and received since it was bound, over all its connections: frames with their lengths,
+/// without what TCP and IP add.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    /// Bytes of frames sent.
+    pub sent_bytes: u64,
+    /// Bytes of frames received.
+    pub received_bytes: u64,
+}
+
 impl Node {
     /// Listens, and starts the node's tasks on the current tokio runtime.
     ///
@@ -134,13 +146,15 @@ impl Node {
         }
         let (orders, inbox) = mpsc::channel(ORDERS);
         let links = Arc::new(Mutex::new(Vec::new()));
-        let hub = Hub::new(id, addr, options, seeds.1, links.clone());
+        let meter = Arc::new(Meter::default());
+        let hub = Hub::new(id, addr, options, seeds.1, links.clone(), meter.clone());
         let hub = tokio::spawn(hub.run(listener, inbox));
         Ok(Self {
             id,
             addr,
             orders,
             links,
+            meter,
             hub,
         })
     }
@@ -220,6 +234,15 @@ impl Node {
     /// The addresses that this node dials, and how that goes.
     pub fn links(&self) -> Vec<Link> {
         self.links.lock().expect("never held over a panic").clone()
+    }
+
+    /// How much it has sent and received; for statistics.
+    pub fn traffic(&self) -> Traffic {
+        let (sent_bytes, received_bytes) = self.meter.read();
+        Traffic {
+            sent_bytes,
+            received_bytes,
+        }
     }
 }
 

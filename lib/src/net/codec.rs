@@ -10,6 +10,7 @@
 //! dispatcher that reads it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -19,8 +20,8 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId};
-use crate::net::MAX_FRAME;
 use crate::net::rpc::{Call, Path, Reply, Request};
+use crate::net::{MAX_FRAME, Meter};
 use crate::run::Run;
 
 /// Longest deadline that is believed.
@@ -36,18 +37,18 @@ const FRAME: u8 = 3;
 const POLL: u8 = 4;
 
 /// The calling side: writes calls, reads replies.
-#[derive(Debug, Default)]
-pub(crate) struct Caller(());
+#[derive(Debug)]
+pub(crate) struct Caller(pub(crate) Arc<Meter>);
 
 /// The called side: reads requests, writes replies.
-#[derive(Debug, Default)]
-pub(crate) struct Callee(());
+#[derive(Debug)]
+pub(crate) struct Callee(pub(crate) Arc<Meter>);
 
 impl Encoder<ClientMessage<Call>> for Caller {
     type Error = io::Error;
 
     fn encode(&mut self, message: ClientMessage<Call>, out: &mut BytesMut) -> io::Result<()> {
-        frame(out, |out| match message {
+        frame(&self.0, out, |out| match message {
             ClientMessage::Request(request) => {
                 out.put_u8(REQUEST);
                 out.put_u64(request.id);
@@ -88,7 +89,7 @@ impl Decoder for Caller {
     type Error = io::Error;
 
     fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
-        let Some(mut body) = next_frame(bytes)? else {
+        let Some(mut body) = next_frame(&self.0, bytes)? else {
             return Ok(None);
         };
         let request_id = take_u64(&mut body)?;
@@ -101,7 +102,7 @@ impl Encoder<Response<Reply>> for Callee {
     type Error = io::Error;
 
     fn encode(&mut self, response: Response<Reply>, out: &mut BytesMut) -> io::Result<()> {
-        frame(out, |out| {
+        frame(&self.0, out, |out| {
             out.put_u64(response.request_id);
             let reply = response.message.map_err(|error| odd(&error.to_string()))?;
             put_postcard(out, &reply)
@@ -114,7 +115,7 @@ impl Decoder for Callee {
     type Error = io::Error;
 
     fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
-        let Some(mut body) = next_frame(bytes)? else {
+        let Some(mut body) = next_frame(&self.0, bytes)? else {
             return Ok(None);
         };
         let tag = take_u8(&mut body)?;
@@ -162,7 +163,7 @@ fn request(mut body: Bytes) -> io::Result<Request> {
 }
 
 /// Writes one frame: its length is known when its body is written.
-fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
+fn frame(meter: &Meter, out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
     let start = out.len();
     out.put_u32(0);
     body(out)?;
@@ -172,10 +173,11 @@ fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> io::Result<()>)
         return Err(odd("a frame over the limit was to be sent"));
     }
     out[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
+    meter.sent(4 + length);
     Ok(())
 }
 
-fn next_frame(bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {
+fn next_frame(meter: &Meter, bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {
     let Some(head) = bytes.get(..4) else { return Ok(None) };
     let length = u32::from_be_bytes(head.try_into().expect("4 bytes")) as usize;
     if length > MAX_FRAME {
@@ -190,6 +192,7 @@ fn next_frame(bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {
     // would keep all of that, twice as much as was read and more.
     let frame = Bytes::copy_from_slice(&bytes[4..4 + length]);
     bytes.advance(4 + length);
+    meter.received(4 + length);
     Ok(Some(frame))
 }
 

@@ -19,8 +19,8 @@ use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::TcpStream;
 use crate::net::{
-    CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
-    RECONNECT_PAUSE, STALL_TIMEOUT,
+    CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER,
+    PROBE_PAUSE, RECONNECT_PAUSE, STALL_TIMEOUT,
 };
 
 /// Pause before an address is tried again whose node shares no group with this one.
@@ -54,6 +54,7 @@ pub(crate) struct Phone {
     pub(crate) hello: watch::Receiver<Arc<Hello>>,
     pub(crate) doors: watch::Receiver<Doors>,
     pub(crate) news: mpsc::Sender<(SocketAddr, News)>,
+    pub(crate) meter: Arc<Meter>,
     /// Cuts a pause short.
     pub(crate) kick: Arc<Notify>,
 }
@@ -117,7 +118,7 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
     let mut config = client::Config::default();
     config.max_in_flight_requests = CALLS_IN_FLIGHT * 2;
     config.pending_request_buffer = CALLS_IN_FLIGHT * 2;
-    let NewClient { client, dispatch } = client::new(config, Framed::new(socket, Caller::default()));
+    let NewClient { client, dispatch } = client::new(config, Framed::new(socket, Caller(phone.meter.clone())));
     let dispatch = Dispatch(tokio::spawn(dispatch.map(drop)));
     let mine = Hello::clone(&phone.hello.borrow_and_update());
     let me = mine.node;

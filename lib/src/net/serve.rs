@@ -21,8 +21,8 @@ use crate::net::codec::Callee;
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal, Reply, Request};
 use crate::net::socket::{TcpListener, TcpStream};
 use crate::net::{
-    Door, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, MAX_CONNECTIONS, MAX_HANDSHAKES, POLL_TIME, POLLED, REQUESTS_IN_FLIGHT,
-    STALL_TIMEOUT,
+    Door, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, MAX_CONNECTIONS, MAX_HANDSHAKES, Meter, POLL_TIME, POLLED,
+    REQUESTS_IN_FLIGHT, STALL_TIMEOUT,
 };
 use crate::run::Run;
 
@@ -57,6 +57,7 @@ pub(crate) struct Desk {
     pub(crate) hello: watch::Receiver<Arc<Hello>>,
     pub(crate) doors: watch::Receiver<Doors>,
     pub(crate) visits: mpsc::Sender<Visit>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 type Channel = BaseChannel<Request, Reply, Framed<TcpStream, Callee>>;
@@ -98,7 +99,7 @@ pub(crate) async fn serve(listener: TcpListener, desk: Desk) {
 async fn connection(socket: TcpStream, desk: Desk, stranger: OwnedSemaphorePermit) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let peer = socket.peer_addr()?;
-    let mut channel = BaseChannel::with_defaults(Framed::new(socket, Callee::default()));
+    let mut channel = BaseChannel::with_defaults(Framed::new(socket, Callee(desk.meter.clone())));
     let greeting = timeout(HANDSHAKE_TIMEOUT, greet(&mut channel, &desk, peer)).await;
     let Some((theirs, replaced)) = greeting.map_err(|_| odd("said nothing"))?? else {
         return Ok(());

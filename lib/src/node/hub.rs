@@ -17,7 +17,7 @@ use crate::net::dial::{News, Phone, shares};
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Presence};
 use crate::net::serve::{Desk, Doors, serve};
 use crate::net::socket::TcpListener;
-use crate::net::{Door, GROUP_QUEUE, Knock};
+use crate::net::{Door, GROUP_QUEUE, Knock, Meter};
 use crate::node::places::Places;
 use crate::node::{Contact, JoinError, Link};
 use crate::options::Options;
@@ -105,6 +105,7 @@ impl Hub {
         options: Options,
         jitter: u64,
         links: Arc<Mutex<Vec<Link>>>,
+        meter: Arc<Meter>,
     ) -> Self {
         let (hello, hears) = watch::channel(Arc::new(Hello {
             protocol: PROTOCOL,
@@ -118,6 +119,7 @@ impl Hub {
             hello: hears,
             doors: sees,
             news: tell,
+            meter,
             kick: Arc::new(Notify::new()),
         };
         Self {
@@ -147,6 +149,7 @@ impl Hub {
             hello: self.phone.hello.clone(),
             doors: self.phone.doors.clone(),
             visits,
+            meter: self.phone.meter.clone(),
         };
         let mut server = JoinSet::new();
         server.spawn(serve(listener, desk));

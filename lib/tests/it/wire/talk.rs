@@ -240,3 +240,21 @@ async fn a_peer_that_cannot_be_dialled_is_served_over_its_own_connection() {
     let receipt = members[0].0.send("has everyone got it?").await.expect("sends");
     soon("everyone has it", receipt.everyone()).await;
 }
+
+#[tokio::test]
+async fn a_node_counts_what_it_sends_and_receives() {
+    const PAYLOAD: usize = 10_000;
+    let nodes = nodes(2).await;
+    let members = split(joined(&nodes, "lobby").await);
+    let before = (nodes[0].traffic(), nodes[1].traffic());
+    let receipt = members[0].0.send(vec![7; PAYLOAD]).await.expect("sends");
+    soon("the other one has it", receipt.everyone()).await;
+    let sent = nodes[0].traffic().sent_bytes - before.0.sent_bytes;
+    let received = nodes[1].traffic().received_bytes - before.1.received_bytes;
+    for bytes in [sent, received] {
+        assert!(
+            (PAYLOAD as u64..2 * PAYLOAD as u64).contains(&bytes),
+            "{bytes} bytes for a message of {PAYLOAD}"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The table, and the same as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::contestant::Kind;
+use crate::memory::Memory;
+use crate::report::Spread;
+use crate::round::{CPU, DELIVERIES, Figures, P50, P99, RATE, WIRE};
+use crate::scenario::Scenario;
+
+#[derive(Serialize, Default)]
+pub(crate) struct Results {
+    scenarios: Vec<Table>,
+    failed: Vec<Failure>,
+    pub(crate) memory: Vec<Memory>,
+}
+
+/// A scenario in which something was lost, repeated or reordered.
+#[derive(Serialize)]
+struct Failure {
+    name: String,
+    error: String,
+}
+
+#[derive(Serialize)]
+struct Table {
+    name: String,
+    title: String,
+    members: usize,
+    payload: usize,
+    senders: usize,
+    round_s: f64,
+    /// Deliveries whose stamps and order were judged, beyond counting all.
+    judged: usize,
+    contestants: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    figures: BTreeMap<&'static str, Spread>,
+    /// Ours divided by this one's, round by round.
+    ours_to_this: BTreeMap<&'static str, Spread>,
+}
+
+impl Results {
+    /// Adds, and prints, the rounds of one scenario: by round and contestant.
+    pub(crate) fn add(&mut self, scenario: &Scenario, rounds: &[Vec<Figures>], judged: usize) {
+        let row = |nth: usize| {
+            let names = rounds[0][nth].keys().copied();
+            let figures = |name| rounds.iter().map(move |round| round[nth][name]);
+            let ratios = |name| rounds.iter().map(move |round| round[0][name] / round[nth][name]);
+            Row {
+                name: Kind::ALL[nth].name(),
+                figures: names.clone().map(|name| (name, spread(figures(name)))).collect(),
+                ours_to_this: names.map(|name| (name, spread(ratios(name)))).collect(),
+            }
+        };
+        let table = Table {
+            name: scenario.name(),
+            title: scenario.title(),
+            members: scenario.members,
+            payload: scenario.payload,
+            senders: scenario.senders(),
+            round_s: scenario.length.as_secs_f64(),
+            judged,
+            contestants: (0..Kind::ALL.len()).map(row).collect(),
+        };
+        table.print();
+        self.scenarios.push(table);
+    }
+
+    /// Notes, and prints, that a scenario could not be measured to its end.
+    pub(crate) fn fail(&mut self, name: String, error: String) {
+        println!("\n{name} FAILED: {error}");
+        self.failed.push(Failure { name, error });
+    }
+
+    /// An error if anything failed.
+    pub(crate) fn outcome(&self) -> Result<(), String> {
+        match self.failed.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} scenarios, see above")),
+        }
+    }
+}
+
+fn spread(figures: impl Iterator<Item = f64>) -> Spread {
+    Spread::of(&figures.collect::<Vec<_>>())
+}
+
+impl Table {
+    fn print(&self) {
+        println!(
+            "\n{} ({}; {} deliveries judged by their stamps)",
+            self.title, self.name, self.judged
+        );
+        let latency = if self.contestants[0].figures.contains_key(P50) {
+            "     p50 us (ours to this)      p99 us (ours to this)"
+        } else {
+            ""
+        };
+        println!(
+            "{:<20} {:>30} {:>8}  {:>22} {:>6}  {:>8}{latency}",
+            "", "million deliveries/s", "ours is", "CPU s per million", "", "wire B"
+        );
+        self.contestants.iter().for_each(Row::print);
+    }
+}
+
+impl Row {
+    fn print(&self) {
+        let ratio = |name| self.ours_to_this[name].median;
+        print!(
+            "{:<20} {:>30} {:>8.2}  {:>22} {:>6.2}  {:>8.1}",
+            self.name,
+            self.figures[RATE].show(1e6, 3),
+            ratio(RATE),
+            self.figures[CPU].show(1.0, 3),
+            ratio(CPU),
+            self.figures[WIRE].median,
+        );
+        if let (Some(p50), Some(p99)) = (self.figures.get(P50), self.figures.get(P99)) {
+            print!("  {:>20} {:>5.2}", p50.show(1.0, 0), ratio(P50));
+            print!("  {:>20} {:>5.2}", p99.show(1.0, 0), ratio(P99));
+        }
+        println!("  [{:.0} deliveries a round]", self.figures[DELIVERIES].median);
+    }
+}

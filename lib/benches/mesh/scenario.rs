@@ -1,0 +1,81 @@
+//! What is measured.
+
+use std::time::Duration;
+
+use crate::report::Flags;
+
+/// One table.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) members: usize,
+    pub(crate) payload: usize,
+    pub(crate) sending: Sending,
+    /// Of one round of one contestant.
+    pub(crate) length: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sending {
+    All,
+    One,
+    OneAtATime,
+    HalfLoad,
+}
+
+impl Scenario {
+    /// For example `all-8x64`.
+    pub(crate) fn name(&self) -> String {
+        let sending = match self.sending {
+            Sending::All => "all",
+            Sending::One => "one",
+            Sending::OneAtATime => "idle",
+            Sending::HalfLoad => "half",
+        };
+        format!("{sending}-{}x{}", self.members, self.payload)
+    }
+
+    pub(crate) fn title(&self) -> String {
+        let sending = match self.sending {
+            Sending::All => "all sending",
+            Sending::One => "one sending",
+            Sending::OneAtATime => "one message at a time",
+            Sending::HalfLoad => "all sending, half of what the slowest can take",
+        };
+        format!("{} members, {} B, {sending}", self.members, self.payload)
+    }
+
+    pub(crate) fn senders(&self) -> usize {
+        if self.sending == Sending::One { 1 } else { self.members }
+    }
+}
+
+/// All that the flags ask for.
+pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
+    let length = Duration::from_millis(match (flags.is_smoke(), flags.quick) {
+        (true, _) => 20,
+        (_, true) => 300,
+        _ => 500,
+    });
+    let scenario = |sending, members, payload| Scenario {
+        members,
+        payload,
+        sending,
+        length,
+    };
+    use Sending::{All, HalfLoad, One, OneAtATime};
+    let mut all = Vec::new();
+    if flags.is_smoke() {
+        all.extend([All, OneAtATime].map(|sending| scenario(sending, 3, 64)));
+    } else if flags.quick {
+        all.extend([64, 1024].map(|payload| scenario(All, 8, payload)));
+        all.extend([One, OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+    } else {
+        for members in [3, 8, 16, 32] {
+            all.extend([64, 1024, 16 << 10].map(|payload| scenario(All, members, payload)));
+        }
+        all.extend([64, 1024].map(|payload| scenario(One, 8, payload)));
+        all.extend([OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+    }
+    all.retain(|scenario| flags.wants(&scenario.name()));
+    all
+}
