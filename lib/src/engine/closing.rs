@@ -128,7 +128,17 @@ impl Engine {
     /// Its address refuses connections, seen from here, for long enough.
     pub(super) fn sees_gone(&self, slot: Slot) -> bool {
         let peer = &self.roster[slot].peer;
-        peer.refused && !peer.linked && self.now >= peer.refused_at.saturating_add(self.config.gone_after)
+        let refuses = peer.refused && !peer.linked;
+        refuses && self.now >= peer.refused_at.saturating_add(self.config.gone_after) && !self.expects_more(slot)
+    }
+
+    /// Something of it is here already, and waits for a message of someone who is there and will supply it: its end
+    /// is not reached yet.
+    fn expects_more(&self, slot: Slot) -> bool {
+        self.roster[slot].held.values().any(|held| {
+            let (cause, _) = held.waits_for;
+            cause != slot && self.roster[cause].is_there()
+        })
     }
 
     /// The same, seen from every member that is there.

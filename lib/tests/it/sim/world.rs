@@ -23,6 +23,8 @@ const SETTLING_LIMIT: Micros = 30 * SECOND;
 const LOOK: Micros = 100 * MS;
 /// Ticks at one moment before the engine is said to spin.
 const SPIN_LIMIT: u32 = 100;
+/// Inputs in one run before the engines are said to keep each other busy: some hundred times as many as usual.
+const STEP_LIMIT: u64 = 500_000;
 
 /// A run.
 pub(crate) struct World<'a> {
@@ -185,6 +187,14 @@ impl<'a> World<'a> {
                 return self.settled().and_then(|()| self.finish());
             }
             self.advance(next);
+            if self.counts.steps > STEP_LIMIT {
+                let what = format!("or another never rests: {STEP_LIMIT} inputs");
+                return Err(Violation {
+                    rule: "spin",
+                    who: 0,
+                    what,
+                });
+            }
             if self.calm && self.now >= look_at {
                 look_at = self.now + LOOK;
                 match self.settled() {
