@@ -247,6 +247,7 @@ impl Engine {
             Frame::JoinAsk { attempt, intro } => self.on_join_ask(slot, attempt, intro),
             Frame::Sponsor(sponsor) => self.on_sponsor(slot, sponsor),
             Frame::Greet { attempt, intro, cut } => self.on_greet(slot, attempt, intro, cut),
+            Frame::Full { attempt, limit } => self.on_full(attempt, limit),
             Frame::Greeted { attempt, too_low } => self.on_greeted(slot, attempt, too_low),
             Frame::Answer { .. } | Frame::Asking { .. } => {}
         }

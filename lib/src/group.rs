@@ -198,10 +198,13 @@ pub(crate) struct Setup {
     pub(crate) views: Arc<Notify>,
 }
 
+/// How a join ended: the node is a member, or the group has so many members that it takes no more.
+pub(crate) type Entered = Result<(), usize>;
+
 /// A group that has begun to join.
 pub(crate) struct Started {
     pub(crate) group: Group,
-    pub(crate) joined: oneshot::Receiver<()>,
+    pub(crate) joined: oneshot::Receiver<Entered>,
     pub(crate) wanted: watch::Receiver<Wanted>,
     pub(crate) control: Control,
 }

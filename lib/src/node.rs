@@ -92,6 +92,9 @@ pub enum JoinError {
     /// This node takes part in as many groups as a node may.
     #[error("this node is in as many groups as it may be")]
     TooMany,
+    /// The group has so many members, and takes no more. Try again when somebody has left.
+    #[error("the group has {0} members already, and takes no more")]
+    Full(usize),
     /// The node was shut down.
     #[error("the node was shut down")]
     Down,
@@ -210,7 +213,7 @@ impl Node {
             .await
             .map_err(|_| JoinError::Down)?;
         let (group, member) = joined.await.map_err(|_| JoinError::Down)??;
-        member.await.map_err(|_| JoinError::Down)?;
+        member.await.map_err(|_| JoinError::Down)?.map_err(JoinError::Full)?;
         Ok(group)
     }
 

@@ -39,6 +39,9 @@ pub struct Config {
     /// Most origins that one member admits to its group in its life, those included that left: their last seq is
     /// kept, so that late copies are known.
     pub max_origins: usize,
+    /// Most members of a group, joiners included: each has a connection to every other one, and every clock an entry
+    /// for each. Members that joined apart, or at one instant, may be a few more.
+    pub max_members: usize,
     /// How long a joiner looks for a member before it founds the group itself. 500 ms: several times a dial.
     pub found_after: Micros,
     /// How long a joiner waits for a sponsor's or a greeted member's next answer.
@@ -131,6 +134,7 @@ impl Default for Config {
             window_bytes: 1 << 20,
             lagging_after: 250 * MS,
             max_origins: crate::run::MAX_CLOCK,
+            max_members: 128,
             found_after: 500 * MS,
             join_patience: 200 * MS,
             pull_after: 30 * MS,

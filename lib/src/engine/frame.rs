@@ -54,6 +54,13 @@ pub enum Frame {
         /// The request.
         dot: Dot,
     },
+    /// "No: the group has as many members as it may." The answer to a `JoinAsk`.
+    Full {
+        /// The attempt that asked.
+        attempt: u32,
+        /// So many.
+        limit: u32,
+    },
     /// "I count you."
     Greeted {
         /// The attempt that was greeted with.

@@ -112,6 +112,11 @@ pub enum Output {
     },
     /// The view changed: read `members()` for whom to dial and whom to show.
     ViewChanged,
+    /// The group has as many members as it may: the join failed, and nothing more will come out.
+    Full {
+        /// So many.
+        limit: usize,
+    },
     /// The leave is finished: everyone who is there has it. Nothing more will come out.
     Left,
     /// An invariant does not hold. The engine has stopped and takes no more input.

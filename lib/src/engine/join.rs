@@ -166,6 +166,14 @@ impl Engine {
             // A late ask of one who has long spoken.
             return;
         }
+        let others = self
+            .roster
+            .all()
+            .filter(|(other, known)| *other != slot && known.counts());
+        if others.count() >= self.config.max_members {
+            let limit = self.config.max_members as u32;
+            return self.say(slot, Frame::Full { attempt, limit });
+        }
         self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
         self.refresh_stable();
         let stable = self.stable();
@@ -182,6 +190,16 @@ impl Engine {
             view,
         };
         self.say(slot, Frame::Sponsor(sponsor));
+    }
+
+    /// A member says that there is no room. Others would say the same: they have the same view.
+    pub(super) fn on_full(&mut self, attempt: u32, limit: u32) {
+        let Phase::Joining(joining) = &self.phase else { return };
+        if joining.entering.is_none() && joining.attempt == attempt {
+            self.phase = Phase::Over;
+            let limit = limit as usize;
+            self.out.push(Output::Full { limit });
+        }
     }
 
     pub(super) fn on_sponsor(&mut self, slot: Slot, sponsor: Sponsor) {

@@ -19,7 +19,7 @@ const ASKED: usize = 16;
 impl Engine {
     /// Messages of `slot` up to `upto` exist: unless they come by themselves, they will be asked for.
     pub(super) fn want(&mut self, slot: Slot, upto: u64, via: MemberId) {
-        let next = self.now + self.config.pull_after + self.rng.below(self.config.pull_after);
+        let next = self.now + self.pull_delay(slot, self.roster.find(via));
         let known = &mut self.roster[slot];
         if upto <= known.delivered || slot == self.my_slot {
             return;
@@ -44,6 +44,17 @@ impl Engine {
         }
         let next = known.want.as_ref().map_or(next, |want| want.next);
         super::no_later(&mut self.timers.repair, next);
+    }
+
+    /// How long a missing message is awaited: two round trips of those who would bring it, under load as long as these
+    /// take then, with jitter. To ask sooner would fetch a second time what is on its way, and make the load greater.
+    fn pull_delay(&mut self, origin: Slot, via: Option<Slot>) -> Micros {
+        let turn = self.roster[origin].peer.turn;
+        let turn = via.map_or(turn, |via| turn.max(self.roster[via].peer.turn));
+        let least = self.config.pull_after;
+        let most = least.max(self.config.pull_backoff / 4);
+        let delay = (2 * turn).clamp(least, most);
+        delay + self.rng.below(delay)
     }
 
     /// Asks for everything that was missing for long enough.
@@ -77,7 +88,8 @@ impl Engine {
             return Some(want.next);
         }
         let (settled, flows, delivered) = (known.end.settled_at.is_some(), known.peer.linked, known.delivered);
-        let delay = self.config.pull_after + self.rng.below(self.config.pull_after);
+        let via = self.roster.find(want.via);
+        let delay = self.pull_delay(slot, via);
         let soon = self.now + delay;
         let spans = self.missing_spans(slot);
         let first = spans.first().map_or(0, |span| span.from);

@@ -121,6 +121,8 @@ pub(super) struct Peer {
     pub(super) told_at: Micros,
     /// What it has delivered, at least.
     pub(super) digest: Clock,
+    /// How long it takes to answer a batch, smoothed: the network both ways, and what waits before it. 0: not known.
+    pub(super) turn: Micros,
     /// How many of one's own messages it has delivered, at least.
     pub(super) acked: u64,
     /// When that last grew.

@@ -113,7 +113,9 @@ impl Engine {
         if ack.delivered > last || ack.received > last {
             return self.odd(slot, "acknowledges messages that were never sent");
         }
-        if let Some(pusher) = &mut self.roster[slot].peer.push {
+        let now = self.now;
+        let peer = &mut self.roster[slot].peer;
+        if let Some(pusher) = &mut peer.push {
             if ack.restart {
                 *pusher = Pusher {
                     sent: ack.received,
@@ -121,6 +123,16 @@ impl Engine {
                     flight: Vec::new(),
                 };
             } else {
+                let answered = pusher.flight.iter().rev().find(|flight| flight.0 <= ack.received);
+                if let Some(&(_, sent_at)) = answered {
+                    // The smoothing of RFC 6298.
+                    let turn = now.saturating_sub(sent_at);
+                    peer.turn = if peer.turn == 0 {
+                        turn
+                    } else {
+                        (peer.turn * 7 + turn) / 8
+                    };
+                }
                 pusher.flight.retain(|flight| flight.0 > ack.received);
             }
         }

@@ -21,10 +21,7 @@ impl Task {
                     if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
                         self.note_members();
                         self.state.members_changed = false;
-                        self.joined
-                            .take()
-                            .into_iter()
-                            .for_each(|joined| joined.send(()).unwrap_or_default());
+                        self.entered(Ok(()));
                     }
                     let from = self.member(&message);
                     self.state.pending_bytes += message.payload.len();
@@ -57,6 +54,10 @@ impl Task {
                     self.wanted.send_replace(wanted);
                     self.views.notify_one();
                 }
+                Output::Full { limit } => {
+                    self.entered(Err(limit));
+                    self.state.over = true;
+                }
                 Output::Left => self.state.over = true,
                 Output::Broken(reason) => {
                     tracing::error!(reason, "the group stopped: an invariant does not hold");
@@ -64,6 +65,13 @@ impl Task {
                     self.state.over = true;
                 }
             }
+        }
+    }
+
+    /// Tells whoever waits in `Node::join`, if it still does.
+    fn entered(&mut self, how: super::Entered) {
+        if let Some(joined) = self.joined.take() {
+            let _ = joined.send(how);
         }
     }
 

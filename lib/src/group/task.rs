@@ -29,7 +29,7 @@ pub(super) struct Task {
     pub(super) events: mpsc::Sender<Vec<Event>>,
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) views: Arc<Notify>,
-    pub(super) joined: Option<oneshot::Sender<()>>,
+    pub(super) joined: Option<oneshot::Sender<super::Entered>>,
     /// Where requests that are shown to the application bring their replies.
     pub(super) replies: mpsc::WeakSender<Ask>,
     pub(super) state: State,

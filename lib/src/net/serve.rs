@@ -276,7 +276,11 @@ fn weight(call: &Call) -> usize {
     match call {
         Call::Push { run, .. } => run.len(),
         Call::Frame { frame, .. } => match **frame {
-            Frame::PushAck(_) | Frame::Greeted { .. } | Frame::JoinAsk { .. } | Frame::Asking { .. } => SMALL,
+            Frame::PushAck(_)
+            | Frame::Greeted { .. }
+            | Frame::Full { .. }
+            | Frame::JoinAsk { .. }
+            | Frame::Asking { .. } => SMALL,
             _ => POLLED.1,
         },
         Call::Hello(_) | Call::Groups(_) | Call::Poll => SMALL,

@@ -27,7 +27,7 @@ const NEWS: usize = 256;
 /// Nodes that are remembered; beyond, those without a link are forgotten.
 pub(super) const MAX_NODES: usize = 1024;
 
-type Joined = (Group, oneshot::Receiver<()>);
+type Joined = (Group, oneshot::Receiver<group::Entered>);
 
 /// What the application wants of its node.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
 mod judge;
+mod limits;
 mod malice;
 mod model;
 mod mutants;
