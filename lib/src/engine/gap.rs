@@ -49,10 +49,24 @@ impl Engine {
             && voters.all(|(voter, _)| self.is_written_off(voter) || want.lacking.contains_key(&voter))
     }
 
-    /// Somebody who was asked had the first missing message once: it is history, and does not die with its origin.
+    /// Somebody who is there had the first missing message once: it is history, and does not die with its origin.
     pub(super) fn was_delivered(&self, slot: Slot) -> bool {
+        self.offers(slot).next().is_some()
+    }
+
+    /// The bases that were offered for the first missing message. One of a member that is gone may name what died with
+    /// it, and then there is nobody who could confirm that.
+    fn offers(&self, slot: Slot) -> impl Iterator<Item = (Slot, &(Clock, u64))> {
         let want = self.roster[slot].want.as_ref();
-        want.is_some_and(|want| want.lacking.values().any(Option::is_some))
+        let offers = want.into_iter().flat_map(|want| want.lacking.iter());
+        offers.filter_map(|(&from, base)| Some((from, base.as_ref().filter(|_| self.may_confirm(from))?)))
+    }
+
+    /// It counts, or is still there and leaving.
+    fn may_confirm(&self, slot: Slot) -> bool {
+        let known = &self.roster[slot];
+        let lately = self.now.saturating_sub(self.config.silent_after);
+        known.counts() || (!known.peer.refused && known.peer.heard_at > lately)
     }
 
     /// Skips what nobody keeps, if there is nothing else to be done.
@@ -93,10 +107,9 @@ impl Engine {
                 .sum()
         };
         let exhausted = self.wanting.iter().filter(|slot| self.is_exhausted(**slot));
-        let wants = exhausted.filter_map(|&slot| self.roster[slot].want.as_ref());
-        let offers = wants.flat_map(|want| want.lacking.iter());
-        offers
-            .filter_map(|(&slot, base)| base.as_ref().map(|(base, lamport)| (slot, base, *lamport)))
+        exhausted
+            .flat_map(|&slot| self.offers(slot))
+            .map(|(slot, (base, lamport))| (slot, base, *lamport))
             .min_by_key(|(slot, base, _)| (skips(base), *slot))
             .map(|(slot, base, lamport)| (self.roster[slot].id, base.clone(), lamport))
     }
