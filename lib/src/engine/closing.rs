@@ -241,7 +241,8 @@ impl Engine {
         let id = known.id;
         let Some(bound) = known.bound() else {
             known.end.ended_at = None;
-            if known.end.settled_at.take().is_some() {
+            // One that never spoke was closed without a word.
+            if known.end.settled_at.take().is_some() && known.end.settled_last > 0 {
                 self.out.push(Output::Notice(Notice::Reopened(id)));
             }
             return;

@@ -5,6 +5,7 @@ mod limits;
 mod malice;
 mod model;
 mod mutants;
+mod regressions;
 mod scenarios;
 mod script;
 mod seeds;

@@ -1,6 +1,6 @@
 //! Situations that broke one protocol or another, each a script; only `check` knows how to run one.
 
-use crate::script::{Act, MS, Plan, Replies, SECOND, Weather, What};
+use crate::script::{Act, Limits, MS, Plan, Replies, Room, SECOND, Weather, What};
 use crate::sim::{Counts, World};
 
 /// Runs the plan under the judge, and then asks whether what it is about did happen.
@@ -145,6 +145,61 @@ fn overlapping_views_merge() {
         .at(6 * SECOND, Act::Mend { from: C, to: B })
         .at(6 * SECOND, say(C));
     check(&plan, |counts| counts.cut > 0 && counts.joins == 1);
+}
+
+/// A's question reaches B alone, whose answer reaches C; then both die. What C and D hold can never be delivered.
+#[test]
+fn a_message_without_its_cause_whose_origin_dies() {
+    let lose = |from, to, what| Act::Lose {
+        from,
+        to,
+        what,
+        count: 100,
+    };
+    let crash = |seat| Act::Crash { seat, half_open: false };
+    let mut plan = Plan::established(4).at(100 * MS, say(A)).at(100 * MS, say(B));
+    for to in [C, D] {
+        plan = plan
+            .at(SECOND, lose(A, to, What::Push))
+            .at(SECOND, lose(B, to, What::Pulled))
+            .at(SECOND, lose(A, to, What::Pulled));
+    }
+    let plan = plan
+        .at(SECOND, Act::Answer { seat: B, from: A })
+        .at(SECOND, say(A))
+        .at(SECOND + 100 * MS, crash(A))
+        .at(SECOND + 100 * MS, crash(B))
+        .at(6 * SECOND, say(C));
+    check(&plan, |counts| counts.purged_orphans == 2 && counts.crashes == 2);
+}
+
+/// Cut off for longer than a grace: both sides close each other, go on, and take it back when they meet.
+#[test]
+fn closed_but_alive_goes_on_sending_and_merges() {
+    let mut plan = Plan::established(4);
+    plan.limits = Limits::Tight(Room {
+        retention: 1 << 20,
+        factor: 100,
+        held: 4_096,
+        batch: 64,
+        in_flight: 2,
+        window: 4_096,
+        silent_after: SECOND,
+        grace: SECOND,
+        gone_after: 2 * SECOND,
+        bound_patience: SECOND,
+        retire_after: 600 * SECOND,
+    });
+    let parts = vec![0, 0, 1, 1];
+    let plan = (0..4).fold(plan, |plan, seat| plan.at(100 * MS, say(seat)));
+    let plan = plan.at(SECOND, Act::Split { parts, breaks: true });
+    let plan = (0..60).fold(plan, |plan, nth| {
+        plan.at(SECOND + nth * 200 * MS, say(nth as usize % 4))
+    });
+    let plan = plan.at(14 * SECOND, Act::Heal).at(15 * SECOND, say(A));
+    check(&plan, |counts| {
+        counts.closed_alive >= 8 && counts.reopened >= 8 && counts.gaps == 0
+    });
 }
 
 /// Two pairs talk past each other for 5 s.

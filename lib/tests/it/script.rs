@@ -10,6 +10,7 @@ use multicast::engine::{Config, Rules};
 
 pub(crate) use draw::draw;
 pub(crate) use paste::paste;
+pub(crate) use swarm::draw as draw_swarm;
 
 pub(crate) const MS: Micros = 1_000;
 pub(crate) const SECOND: Micros = 1_000 * MS;

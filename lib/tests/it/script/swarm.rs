@@ -9,7 +9,7 @@ use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather, W
 use crate::sim::Rng;
 
 /// 2 to 6 seats, some of them with members from the beginning; whoever dies may be followed by another one.
-pub(super) fn draw(seed: u64) -> Plan {
+pub(crate) fn draw(seed: u64) -> Plan {
     let mut rng = Rng::of(seed, &[0x5a7]);
     let seats = rng.between(2, 6) as usize;
     let established = rng.pick(&[0, seats.min(2), seats - 1, seats]);
