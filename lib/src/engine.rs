@@ -189,11 +189,35 @@ impl Engine {
 
     /// Takes one input; returns everything that follows from it, in order.
     pub fn handle(&mut self, input: Input, now: Micros) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.handle_all(std::iter::once(input), now, &mut out);
+        out
+    }
+
+    /// Takes inputs that came together, and adds everything that follows from them to `out`, in order.
+    ///
+    /// What one input would have set going, a push or a trim, is done once for all of them: with many messages at
+    /// a time this is cheaper, and batches are as long as they can be. `out` may keep its capacity between calls.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Micros, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Over) {
-            return Vec::new();
+            return;
         }
         // A clock that went backwards must not make timers wait for ever.
         self.now = self.now.max(now);
+        std::mem::swap(&mut self.out, out);
+        for input in inputs {
+            self.rehash_view();
+            self.take(input);
+            if matches!(self.phase, Phase::Over) {
+                break;
+            }
+        }
+        self.on_time();
+        self.settle();
+        std::mem::swap(&mut self.out, out);
+    }
+
+    fn take(&mut self, input: Input) {
         match input {
             Input::Send {
                 ticket,
@@ -210,9 +234,6 @@ impl Engine {
             Input::CaughtUp => self.restart_streams(),
             Input::Tick => {}
         }
-        self.on_time();
-        self.settle();
-        std::mem::take(&mut self.out)
     }
 
     /// When it wants a `Tick`, at the latest. A tick before that does nothing.
