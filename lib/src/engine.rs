@@ -117,6 +117,7 @@ struct Timers {
     exchange: Option<Micros>,
     repair: Option<Micros>,
     acks: Option<Micros>,
+    pushes: Option<Micros>,
     window: Option<Micros>,
 }
 
@@ -243,12 +244,16 @@ impl Engine {
             exchange,
             repair,
             acks,
+            pushes,
             window,
         } = self.timers;
         if matches!(self.phase, Phase::Over) {
             return None;
         }
-        [pulse, exchange, repair, acks, window].into_iter().flatten().min()
+        [pulse, exchange, repair, acks, pushes, window]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_frame(&mut self, from: MemberId, frame: Frame) {
@@ -292,6 +297,8 @@ impl Engine {
         if due(&mut self.timers.acks, self.now) {
             self.acknowledge_late();
         }
+        // What waited for it is offered after every input anyway.
+        due(&mut self.timers.pushes, self.now);
         if due(&mut self.timers.window, self.now) {
             self.mark_lagging();
         }

@@ -194,7 +194,7 @@ impl Engine {
     /// after seeing it is held too, and goes when they are closed: nobody who is alive has seen it.
     fn discard_held(&mut self, slot: Slot) -> u64 {
         let mut discarded = 0;
-        while let Some((&seq, _)) = self.roster[slot].held.last_key_value() {
+        while let Some(seq) = self.roster[slot].held.last() {
             self.waiting.remove(&mut self.roster, slot, seq);
             discarded += 1;
         }

@@ -195,7 +195,7 @@ impl Engine {
                     from: known.delivered + 1,
                     to,
                 };
-                let held = known.held.range(span.from..=span.to).count() as u64;
+                let held = known.held.count(span.from, span.to) as u64;
                 let asked = known.want.as_ref().map_or(Vec::new(), |want| want.asked.clone());
                 let has = |id: &MemberId| {
                     self.roster
@@ -220,7 +220,7 @@ impl Engine {
         for (_, known) in self.roster.all() {
             held_messages += known.held.len();
             held_bytes += known.held_bytes;
-            if let Some((seq, _)) = known.held.first_key_value().filter(|first| *first.0 <= known.delivered) {
+            if let Some((seq, _)) = known.held.first().filter(|first| first.0 <= known.delivered) {
                 return Err(format!("{}:{seq} is held and delivered", known.id.short()));
             }
             if known.held.len() > self.config.held_per_origin {
@@ -231,7 +231,8 @@ impl Engine {
                 ));
             }
             let mut next = known.delivered + 1;
-            for (&seq, held) in &known.held {
+            for held in known.held.values() {
+                let seq = held.message.dot.seq;
                 let is_next = std::mem::take(&mut next) == seq;
                 let waits = held.waits_for.map(|(on, needed)| self.roster[on].delivered < needed);
                 if waits != is_next.then_some(true) {

@@ -254,7 +254,7 @@ impl Engine {
             let over = known.held.len() > self.config.held_per_origin
                 || known.held_bytes > self.config.held_bytes_per_origin
                 || self.waiting.bytes > self.config.held_bytes;
-            let (Some((&newest, _)), true) = (known.held.last_key_value(), over) else {
+            let (Some(newest), true) = (known.held.last(), over) else {
                 return;
             };
             self.waiting.remove(&mut self.roster, slot, newest);
@@ -290,7 +290,7 @@ impl Engine {
     /// otherwise.
     fn release_next(&mut self, slot: Slot) -> bool {
         let known = &self.roster[slot];
-        let Some((&seq, held)) = known.held.first_key_value() else {
+        let Some((seq, held)) = known.held.first() else {
             return false;
         };
         if seq != known.delivered + 1 || held.waits_for.is_some() {
