@@ -12,10 +12,8 @@ use crate::id::Dot;
 use crate::message::{Kind, Message};
 use crate::run::{RunWriter, encoded_bound};
 
-/// A second batch goes beside one that is on its way if it has so many bytes: then its call costs little beside it.
+/// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
 const BESIDE_BYTES: u64 = 32 << 10;
-/// Or if the first was sent so long ago: longer than a round trip in one machine room, shorter than people notice.
-const BESIDE_AFTER: crate::message::Micros = 5_000;
 
 impl Engine {
     pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
@@ -99,7 +97,7 @@ impl Engine {
         // a call of its own, or when the first takes long, for a far link should not make little ones wait.
         let flying_since = pusher.flight.last().map(|flight| flight.1);
         if let Some(long) = flying_since
-            .map(|since| since + BESIDE_AFTER)
+            .map(|since| since + self.config.beside_after)
             .filter(|long| *long > self.now)
         {
             let sent = pusher.sent;

@@ -30,7 +30,11 @@ impl Task {
         let mut outputs = std::mem::take(outputs);
         self.engine.handle_all(inputs.drain(..), now, &mut outputs);
         for output in outputs.drain(..) {
-            self.on_output(output);
+            // Most are these, and large: they are not moved more often than they must.
+            match output {
+                Output::Deliver { message, held_for } => self.on_deliver(message, held_for),
+                output => self.on_output(output),
+            }
         }
         self.state.turn.outputs = outputs;
         self.state.turn.give_up();
