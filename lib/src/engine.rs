@@ -117,6 +117,7 @@ struct Timers {
     exchange: Option<Micros>,
     repair: Option<Micros>,
     acks: Option<Micros>,
+    pushes: Option<Micros>,
     window: Option<Micros>,
 }
 
@@ -189,11 +190,35 @@ impl Engine {
 
     /// Takes one input; returns everything that follows from it, in order.
     pub fn handle(&mut self, input: Input, now: Micros) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.handle_all(std::iter::once(input), now, &mut out);
+        out
+    }
+
+    /// Takes inputs that came together, and adds everything that follows from them to `out`, in order.
+    ///
+    /// What one input would have set going, a push or a trim, is done once for all of them: with many messages at
+    /// a time this is cheaper, and batches are as long as they can be. `out` may keep its capacity between calls.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Micros, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Over) {
-            return Vec::new();
+            return;
         }
         // A clock that went backwards must not make timers wait for ever.
         self.now = self.now.max(now);
+        std::mem::swap(&mut self.out, out);
+        for input in inputs {
+            self.rehash_view();
+            self.take(input);
+            if matches!(self.phase, Phase::Over) {
+                break;
+            }
+        }
+        self.on_time();
+        self.settle();
+        std::mem::swap(&mut self.out, out);
+    }
+
+    fn take(&mut self, input: Input) {
         match input {
             Input::Send {
                 ticket,
@@ -210,9 +235,6 @@ impl Engine {
             Input::CaughtUp => self.restart_streams(),
             Input::Tick => {}
         }
-        self.on_time();
-        self.settle();
-        std::mem::take(&mut self.out)
     }
 
     /// When it wants a `Tick`, at the latest. A tick before that does nothing.
@@ -222,12 +244,16 @@ impl Engine {
             exchange,
             repair,
             acks,
+            pushes,
             window,
         } = self.timers;
         if matches!(self.phase, Phase::Over) {
             return None;
         }
-        [pulse, exchange, repair, acks, window].into_iter().flatten().min()
+        [pulse, exchange, repair, acks, pushes, window]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_frame(&mut self, from: MemberId, frame: Frame) {
@@ -272,6 +298,8 @@ impl Engine {
         if due(&mut self.timers.acks, self.now) {
             self.acknowledge_late();
         }
+        // What waited for it is offered after every input anyway.
+        due(&mut self.timers.pushes, self.now);
         if due(&mut self.timers.window, self.now) {
             self.mark_lagging();
         }

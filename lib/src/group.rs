@@ -5,7 +5,9 @@ mod outputs;
 mod shared;
 mod show;
 mod task;
+mod turn;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use task::{State, Task};
 
 /// Batches of events that wait for the application; each is what one turn of the group's task delivered.
 const EVENT_BATCHES: usize = 64;
+/// Buffers of events that were read and wait to be filled again.
+const SPARE_BATCHES: usize = 4;
 /// Events beyond those batches before this member counts as behind: some seconds of a busy room.
 const EVENT_BACKLOG: usize = 8192;
 /// The same in payload bytes.
@@ -38,7 +42,7 @@ const EVENT_BACKLOG_BYTES: usize = 16 << 20;
 /// Sends that wait for the group's task; then `send` waits.
 const SEND_QUEUE: usize = 256;
 /// Sends that one turn of the task takes.
-const SENDS_AT_ONCE: usize = 128;
+const SENDS_AT_ONCE: usize = 256;
 /// Frames that one turn of the task takes.
 const KNOCKS_AT_ONCE: usize = 64;
 /// Questions that wait for the group's task.
@@ -64,8 +68,10 @@ pub struct Sender {
 /// The receiving half.
 #[derive(Debug)]
 pub struct Events {
-    batches: mpsc::Receiver<Vec<Event>>,
-    batch: std::vec::IntoIter<Event>,
+    batches: mpsc::Receiver<VecDeque<Event>>,
+    batch: VecDeque<Event>,
+    /// Gives batches that were read back, to be filled again.
+    read: mpsc::Sender<VecDeque<Event>>,
     /// Keeps the membership alive while events are read although all senders are gone.
     _asks: mpsc::Sender<Ask>,
 }
@@ -245,6 +251,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (sends, outgoing) = mpsc::channel(SEND_QUEUE);
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let (events, batches) = mpsc::channel(EVENT_BATCHES);
+    let (give_back, read) = mpsc::channel(SPARE_BATCHES);
     let (want, wanted) = watch::channel(Wanted::new());
     let (tell_joined, joined) = oneshot::channel();
     let task = Task {
@@ -256,6 +263,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         sends: outgoing,
         asks: asked,
         events,
+        read,
         wanted: want,
         views,
         joined: Some(tell_joined),
@@ -265,7 +273,8 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let control = Control(asks.downgrade());
     let events = Events {
         batches,
-        batch: Vec::new().into_iter(),
+        batch: VecDeque::new(),
+        read: give_back,
         _asks: asks.clone(),
     };
     let group = Group {
@@ -421,11 +430,15 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(event) = self.batch.next() {
+            if let Some(event) = self.batch.pop_front() {
                 return Poll::Ready(Some(event));
             }
             match std::task::ready!(self.batches.poll_recv(cx)) {
-                Some(batch) => self.batch = batch.into_iter(),
+                Some(batch) => {
+                    let read = std::mem::replace(&mut self.batch, batch);
+                    // One too many is freed.
+                    let _ = self.read.try_send(read);
+                }
                 None => return Poll::Ready(None),
             }
         }

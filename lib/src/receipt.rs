@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::group::Shared;
 use crate::id::Dot;
 use crate::message::Member;
@@ -16,13 +14,14 @@ use crate::message::Member;
 pub struct Receipt {
     dot: Dot,
     shared: Arc<Shared>,
-    changes: watch::Receiver<u64>,
+    /// The count of changes that was seen last.
+    seen: u64,
 }
 
 impl Receipt {
     pub(crate) fn new(dot: Dot, shared: Arc<Shared>) -> Self {
-        let changes = shared.changes.subscribe();
-        Self { dot, shared, changes }
+        let seen = *shared.changes.borrow();
+        Self { dot, shared, seen }
     }
 
     /// The message's id.
@@ -86,7 +85,10 @@ impl Receipt {
     /// Returns at the next change of `progress` or `who`; never, once this member has left.
     pub async fn changed(&mut self) {
         // The sender lives in `shared`, which this receipt keeps alive: there is no error to come.
-        let _ = self.changes.changed().await;
+        let mut changes = self.shared.changes.subscribe();
+        if let Ok(count) = changes.wait_for(|count| *count != self.seen).await {
+            self.seen = *count;
+        }
     }
 
     fn has(&self, row: &crate::group::Row) -> bool {

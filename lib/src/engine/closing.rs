@@ -135,10 +135,10 @@ impl Engine {
     /// Something of it is here already, and waits for a message of someone who is there and will supply it: its end
     /// is not reached yet.
     fn expects_more(&self, slot: Slot) -> bool {
-        self.roster[slot].held.values().any(|held| {
-            let (cause, _) = held.waits_for;
-            cause != slot && self.roster[cause].is_there()
-        })
+        self.roster[slot]
+            .held
+            .values()
+            .any(|held| held.waits_for.is_some_and(|(cause, _)| self.roster[cause].is_there()))
     }
 
     /// The same, seen from every member that is there.
@@ -204,7 +204,7 @@ impl Engine {
     /// after seeing it is held too, and goes when they are closed: nobody who is alive has seen it.
     fn discard_held(&mut self, slot: Slot) -> u64 {
         let mut discarded = 0;
-        while let Some((&seq, _)) = self.roster[slot].held.last_key_value() {
+        while let Some(seq) = self.roster[slot].held.last() {
             self.waiting.remove(&mut self.roster, slot, seq);
             discarded += 1;
         }

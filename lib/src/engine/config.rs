@@ -28,6 +28,9 @@ pub struct Config {
     pub batch_messages: usize,
     /// Batches under way to one peer. 2: one on the wire while the answer to the other travels back.
     pub batches_in_flight: usize,
+    /// A small batch goes beside one that is under way only when that was sent so long ago. 5 ms: longer than a round
+    /// trip in one machine room, shorter than people notice; a batch is then what came together during a round trip.
+    pub beside_after: Micros,
     /// Most bytes in one answer to a pull.
     pub pull_bytes: usize,
     /// How far the slowest counted member may lag before `send` waits, in messages.
@@ -129,6 +132,7 @@ impl Default for Config {
             batch_bytes: 256 << 10,
             batch_messages: crate::run::MAX_RUN,
             batches_in_flight: 2,
+            beside_after: 5 * MS,
             pull_bytes: 512 << 10,
             window_messages: 4096,
             window_bytes: 1 << 20,

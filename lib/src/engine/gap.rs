@@ -155,7 +155,8 @@ impl Engine {
                 self.log.keep(slot, message);
             }
         }
-        let waiting: Vec<u64> = self.roster[slot].held.range(..=seq).map(|held| *held.0).collect();
+        let held = self.roster[slot].held.keys().copied();
+        let waiting: Vec<u64> = held.take_while(|held| *held <= seq).collect();
         for below in waiting {
             if let Some(held) = self.waiting.remove(&mut self.roster, slot, below) {
                 self.log.keep(slot, held.message);

@@ -9,7 +9,10 @@ use crate::message::Message;
 /// Delivered messages in this member's delivery order. A position counts deliveries and never changes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Log {
-    messages: VecDeque<(Slot, Message)>,
+    /// In shelves of equal length, so that growing never moves what is here. Each begins at a multiple of `SHELF`
+    /// when it is put up; what is trimmed leaves the first one.
+    shelves: VecDeque<VecDeque<(Slot, Message)>>,
+    len: usize,
     /// Position of the first message that is still here.
     first: u64,
     bytes: usize,
@@ -19,43 +22,61 @@ pub(super) struct Log {
     kept_bytes: usize,
 }
 
+/// Positions of one shelf: few enough that a small group's log is small.
+const SHELF: usize = 256;
+
 impl Log {
     /// Appends; returns the position.
     pub(super) fn push(&mut self, slot: Slot, message: Message) -> u64 {
-        let shares = self
-            .messages
-            .back()
-            .is_some_and(|last| Arc::ptr_eq(&last.1.past, &message.past));
+        let last = self.shelves.back().and_then(VecDeque::back);
+        let shares = last.is_some_and(|last| Arc::ptr_eq(&last.1.past, &message.past));
         self.bytes += cost(&message, shares);
-        self.messages.push_back((slot, message));
-        self.first + self.messages.len() as u64 - 1
+        let position = self.first + self.len as u64;
+        if self.shelves.is_empty() {
+            self.shelves.push_back(VecDeque::new());
+        } else if position.is_multiple_of(SHELF as u64) {
+            self.shelves.push_back(VecDeque::with_capacity(SHELF));
+        }
+        let shelf = self.shelves.back_mut().expect("put up above");
+        shelf.push_back((slot, message));
+        self.len += 1;
+        position
     }
 
     pub(super) fn at(&self, position: u64) -> &Message {
-        &self.messages[(position - self.first) as usize].1
+        let shelf = SHELF as u64;
+        let (nth, in_shelf) = match position / shelf - self.first / shelf {
+            0 => (0, position - self.first),
+            nth => (nth, position % shelf),
+        };
+        &self.shelves[nth as usize][in_shelf as usize].1
     }
 
     pub(super) fn front(&self) -> Option<&(Slot, Message)> {
-        self.messages.front()
+        self.shelves.front()?.front()
     }
 
     pub(super) fn pop_front(&mut self) -> Option<(Slot, Message)> {
-        let (slot, message) = self.messages.pop_front()?;
+        let shelf = self.shelves.front_mut()?;
+        let (slot, message) = shelf.pop_front()?;
+        if shelf.is_empty() {
+            self.shelves.pop_front();
+        }
+        self.len -= 1;
+        self.first += 1;
         let shares = self
-            .messages
             .front()
             .is_some_and(|next| Arc::ptr_eq(&next.1.past, &message.past));
         self.bytes -= cost(&message, shares);
-        self.first += 1;
         Some((slot, message))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter().map(|entry| &entry.1)
+        self.shelves.iter().flatten().map(|entry| &entry.1)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.messages.len()
+        self.len
     }
 
     /// Approximate bytes of everything in it, payloads, clocks and structures.
@@ -99,7 +120,9 @@ impl Log {
 /// What a message is charged in the log. A clock is charged to one of the neighbours that share it. Whether two
 /// neighbours share is seen from either side, so what `push` adds `pop_front` takes away in the end.
 fn cost(message: &Message, shares: bool) -> usize {
-    const OVERHEAD: usize = 128;
+    // The message and its place, 112 bytes; its position and, if it is an own one, its size and changes; the header of
+    // a clock, and what the allocator adds to that.
+    const OVERHEAD: usize = 208;
     let clock = if shares { 0 } else { message.past.len() * 24 };
     message.payload.len() + clock + OVERHEAD
 }

@@ -98,18 +98,23 @@ impl Engine {
         self.window_full_since.is_some()
     }
 
-    /// Messages that are held, by what they wait for.
+    /// Messages that are held, each origin's in order.
     pub fn held(&self) -> impl Iterator<Item = HeldView> + '_ {
-        self.waiting.iter().filter_map(|((on, needed), (slot, seq))| {
-            let held = self.roster[slot].held.get(&seq)?;
-            let needs = Dot {
-                origin: self.roster[on].id,
-                seq: needed,
-            };
-            Some(HeldView {
-                dot: held.message.dot,
-                needs,
-                since: held.since,
+        self.roster.all().flat_map(move |(_, known)| {
+            known.held.values().map(move |held| {
+                let Dot { origin, seq } = held.message.dot;
+                let needs = match held.waits_for {
+                    Some((on, seq)) => Dot {
+                        origin: self.roster[on].id,
+                        seq,
+                    },
+                    None => Dot { origin, seq: seq - 1 },
+                };
+                HeldView {
+                    dot: held.message.dot,
+                    needs,
+                    since: held.since,
+                }
             })
         })
     }
@@ -190,7 +195,7 @@ impl Engine {
                     from: known.delivered + 1,
                     to,
                 };
-                let held = known.held.range(span.from..=span.to).count() as u64;
+                let held = known.held.count(span.from, span.to) as u64;
                 let asked = known.want.as_ref().map_or(Vec::new(), |want| want.asked.clone());
                 let has = |id: &MemberId| {
                     self.roster
@@ -215,7 +220,7 @@ impl Engine {
         for (_, known) in self.roster.all() {
             held_messages += known.held.len();
             held_bytes += known.held_bytes;
-            if let Some((seq, _)) = known.held.first_key_value().filter(|first| *first.0 <= known.delivered) {
+            if let Some((seq, _)) = known.held.first().filter(|first| first.0 <= known.delivered) {
                 return Err(format!("{}:{seq} is held and delivered", known.id.short()));
             }
             if known.held.len() > self.config.held_per_origin {
@@ -225,10 +230,13 @@ impl Engine {
                     known.id.short()
                 ));
             }
+            let mut next = known.delivered + 1;
             for held in known.held.values() {
-                let (on, seq) = held.waits_for;
-                if self.roster[on].delivered >= seq {
-                    return Err(format!("{} waits for something delivered", held.message.dot));
+                let seq = held.message.dot.seq;
+                let is_next = std::mem::take(&mut next) == seq;
+                let waits = held.waits_for.map(|(on, needed)| self.roster[on].delivered < needed);
+                if waits != is_next.then_some(true) {
+                    return Err(format!("{} is held, and not under what it misses", held.message.dot));
                 }
             }
         }

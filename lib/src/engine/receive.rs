@@ -34,8 +34,9 @@ impl Engine {
             return self.odd(slot, "pushes another member's messages");
         }
         let mut restart = false;
-        for (seq, entry) in (run.first..).zip(run.entries) {
-            let Some((past, needs)) = self.decode(slot, seq, &entry.past) else {
+        for (seq, mut entry) in (run.first..).zip(run.entries) {
+            let past = std::mem::replace(&mut entry.past, Past::Changes(Entries::new()));
+            let Some((past, needs)) = self.decode(slot, seq, past) else {
                 let stream_last = self.roster[slot].stream.as_ref().map_or(0, |stream| stream.last);
                 if seq <= stream_last {
                     continue;
@@ -52,24 +53,30 @@ impl Engine {
     }
 
     /// The clock of the next message of a stream, and what of it is to be checked.
-    fn decode(&mut self, slot: Slot, seq: u64, past: &Past) -> Option<(Arc<Entries>, Needs)> {
+    fn decode(&mut self, slot: Slot, seq: u64, past: Past) -> Option<(Arc<Entries>, Needs)> {
         let strict = self.config.rules.decode_only_next;
         let stream = &mut self.roster[slot].stream;
-        let (entries, needs) = match (past, stream.as_ref()) {
+        match (past, stream) {
             // A repetition. To follow it back would turn what is still on its way into a hole, and every hole into
             // another repetition.
-            (_, Some(last)) if last.last >= seq => return None,
-            (Past::Full(list), _) => (Arc::new(list.clone()), Needs::All),
-            (Past::Changes(list), Some(last)) if last.last + 1 == seq || (!strict && last.last < seq) => {
-                (changed(&last.past, list), Needs::Changed(list.clone()))
+            (_, Some(last)) if last.last >= seq => None,
+            (Past::Full(list), stream) => {
+                let past = Arc::new(list);
+                *stream = Some(Stream {
+                    last: seq,
+                    past: past.clone(),
+                });
+                Some((past, Needs::All))
             }
-            (Past::Changes(_), _) => return None,
-        };
-        *stream = Some(Stream {
-            last: seq,
-            past: entries.clone(),
-        });
-        Some((entries, needs))
+            (Past::Changes(list), Some(last)) if last.last + 1 == seq || (!strict && last.last < seq) => {
+                last.last = seq;
+                if !list.is_empty() {
+                    last.past = changed(&last.past, &list);
+                }
+                Some((last.past.clone(), Needs::Changed(list)))
+            }
+            (Past::Changes(_), _) => None,
+        }
     }
 
     fn acknowledge(&mut self, slot: Slot, restart: bool) {
@@ -211,40 +218,33 @@ impl Engine {
             let (seq, via) = (message.dot.seq, self.roster[via].id);
             return self.want(slot, seq, via);
         }
-        let held = Held {
+        let (seq, next) = (message.dot.seq, self.roster[slot].delivered + 1);
+        let mut held = Held {
             message,
             needs,
             at: 0,
-            waits_for: (slot, 0),
+            waits_for: None,
             since: self.now,
             told: false,
         };
-        self.hold_again(slot, held, via, false);
+        if seq == next {
+            let at = self.first_missing(&held.needs, 0);
+            held.at = at.expect("a message that misses nothing is delivered");
+            held.waits_for = Some(self.await_cause(held.needs[held.at], via));
+        } else if !self.roster[slot].held.contains_key(&(seq - 1)) {
+            self.want(slot, seq - 1, self.roster[via].id);
+        }
+        self.waiting.insert(&mut self.roster[slot], slot, held);
         self.shed(slot);
     }
 
-    /// Files a message under the first cause that it misses; the caller knows that it misses one.
-    fn hold_again(&mut self, slot: Slot, mut held: Held, via: Slot, filed: bool) {
-        let seq = held.message.dot.seq;
-        held.waits_for = match self.first_missing(&held.needs, held.at) {
-            _ if seq > self.roster[slot].delivered + 1 => (slot, seq - 1),
-            Some(at) => {
-                held.at = at;
-                let (member, needed) = held.needs[at];
-                (self.roster.ensure(member, self.now), needed)
-            }
-            None => unreachable!("a message that misses nothing is delivered"),
-        };
-        let (cause, needed) = held.waits_for;
+    /// A missing cause by its slot; it is wanted unless it is here and waits itself.
+    fn await_cause(&mut self, (member, needed): (MemberId, u64), via: Slot) -> (Slot, u64) {
+        let cause = self.roster.ensure(member, self.now);
         if !self.roster[cause].held.contains_key(&needed) {
             self.want(cause, needed, self.roster[via].id);
         }
-        if filed {
-            self.waiting.again(slot, &held);
-            self.roster[slot].held.insert(seq, held);
-        } else {
-            self.waiting.insert(&mut self.roster, slot, held);
-        }
+        (cause, needed)
     }
 
     /// Over a limit the newest message that waits is let go, to be pulled again later: no loss, no event.
@@ -254,7 +254,7 @@ impl Engine {
             let over = known.held.len() > self.config.held_per_origin
                 || known.held_bytes > self.config.held_bytes_per_origin
                 || self.waiting.bytes > self.config.held_bytes;
-            let (Some((&newest, _)), true) = (known.held.last_key_value(), over) else {
+            let (Some(newest), true) = (known.held.last(), over) else {
                 return;
             };
             self.waiting.remove(&mut self.roster, slot, newest);
@@ -265,39 +265,54 @@ impl Engine {
 
     /// Delivers what waited for `slot` and now misses nothing, and what waited for that.
     pub(super) fn wake(&mut self, slot: Slot) {
-        let mut awake = vec![slot];
-        while let Some(on) = awake.last().copied() {
-            let Some((slot, seq)) = self.waiting.pop(on, self.roster[on].delivered) else {
-                awake.pop();
-                continue;
-            };
-            let Some(held) = self.roster[slot].held.get(&seq) else {
-                continue;
-            };
-            if seq <= self.roster[slot].delivered {
-                self.waiting.remove(&mut self.roster, slot, seq);
-                continue;
-            }
-            let ready = seq == self.roster[slot].delivered + 1 && self.first_missing(&held.needs, held.at).is_none();
-            if !ready {
-                let held = self.roster[slot].held.remove(&seq).expect("found above");
-                let via = self.roster[slot]
-                    .want
-                    .as_ref()
-                    .and_then(|want| self.roster.find(want.via));
-                self.hold_again(slot, held, via.unwrap_or(slot), true);
-                continue;
-            }
-            let held = self.waiting.remove(&mut self.roster, slot, seq).expect("found above");
-            if !self.later_than_causes(slot, held.message.lamport, &held.needs) {
-                self.odd(slot, "sends a Lamport time that is not after its causes");
-                continue;
-            }
-            let waited = self.now - held.since;
-            // At least 1, so that "was held" can be told from "was deliverable on arrival".
-            self.deliver(slot, held.message, waited.max(1));
-            awake.push(slot);
+        if self.waiting.len() == 0 {
+            return;
         }
+        let (mut on, mut others) = (slot, Vec::new());
+        loop {
+            if self.release_next(on) {
+                continue;
+            }
+            if let Some(other) = self.waiting.pop(&mut self.roster, on) {
+                if self.release_next(other) {
+                    others.push(std::mem::replace(&mut on, other));
+                }
+                continue;
+            }
+            match others.pop() {
+                Some(other) => on = other,
+                None => return,
+            }
+        }
+    }
+
+    /// Delivers an origin's next message if it is held and misses nothing any more; files it under what it misses
+    /// otherwise.
+    fn release_next(&mut self, slot: Slot) -> bool {
+        let known = &self.roster[slot];
+        let Some((seq, held)) = known.held.first() else {
+            return false;
+        };
+        if seq != known.delivered + 1 || held.waits_for.is_some() {
+            return false;
+        }
+        if let Some(at) = self.first_missing(&held.needs, held.at) {
+            let missing = held.needs[at];
+            let via = known.want.as_ref().and_then(|want| self.roster.find(want.via));
+            let wait = self.await_cause(missing, via.unwrap_or(slot));
+            self.waiting.file(&mut self.roster[slot], slot, at, wait);
+            return false;
+        }
+        let held = self.waiting.remove_first(&mut self.roster[slot], slot);
+        let held = held.expect("found above");
+        if !self.later_than_causes(slot, held.message.lamport, &held.needs) {
+            self.odd(slot, "sends a Lamport time that is not after its causes");
+            return false;
+        }
+        let waited = self.now - held.since;
+        // At least 1, so that "was held" can be told from "was deliverable on arrival".
+        self.deliver(slot, held.message, waited.max(1));
+        true
     }
 
     /// The one place where a message becomes delivered, one's own included.
@@ -355,12 +370,9 @@ impl Engine {
 
     /// Tells the application of messages that wait for longer than a round trip, once each.
     pub(super) fn tell_held(&mut self, cause: Slot) {
-        let delivered = self.roster[cause].delivered;
-        let next = self
-            .waiting
-            .iter()
-            .find(|wait| wait.0.0 == cause && wait.0.1 > delivered);
-        let Some(((_, needed), (slot, seq))) = next else { return };
+        let Some((needed, (slot, seq))) = self.waiting.first_on(&self.roster, cause) else {
+            return;
+        };
         let needs = Dot {
             origin: self.roster[cause].id,
             seq: needed,

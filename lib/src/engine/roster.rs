@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Entries};
 use crate::engine::frame::Standing;
-use crate::engine::held::Held;
+use crate::engine::held::Row;
 use crate::id::MemberId;
 use crate::message::{Intro, Micros};
 
@@ -41,7 +41,7 @@ pub(super) struct Known {
     /// Where its push stream stands, to decode change lists.
     pub(super) stream: Option<Stream>,
     /// Its messages that wait, by seq.
-    pub(super) held: BTreeMap<u64, Held>,
+    pub(super) held: Row,
     pub(super) held_bytes: usize,
     /// What is missing of it.
     pub(super) want: Option<Want>,
@@ -236,7 +236,7 @@ impl Known {
             lamport: 0,
             positions: VecDeque::new(),
             stream: None,
-            held: BTreeMap::new(),
+            held: Row::default(),
             held_bytes: 0,
             want: None,
             dirty: false,

@@ -12,6 +12,9 @@ use crate::id::Dot;
 use crate::message::{Kind, Message};
 use crate::run::{RunWriter, encoded_bound};
 
+/// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
+const BESIDE_BYTES: u64 = 32 << 10;
+
 impl Engine {
     pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
         let limit = self.config.payload_limit;
@@ -90,6 +93,20 @@ impl Engine {
         if pusher.sent >= last || pusher.flight.len() >= self.config.batches_in_flight {
             return None;
         }
+        // A batch is what came together while the last one was on its way; a second one goes beside it when it is worth
+        // a call of its own, or when the first takes long, for a far link should not make little ones wait.
+        let flying_since = pusher.flight.last().map(|flight| flight.1);
+        if let Some(long) = flying_since
+            .map(|since| since + self.config.beside_after)
+            .filter(|long| *long > self.now)
+        {
+            let sent = pusher.sent;
+            if self.own_bytes_after(sent) < BESIDE_BYTES {
+                super::no_later(&mut self.timers.pushes, long);
+                return None;
+            }
+        }
+        let pusher = self.roster[slot].peer.push.as_mut()?;
         // What was trimmed can only be asked for; the stream goes on with what there is.
         if pusher.sent + 1 < first {
             (pusher.sent, pusher.fresh) = (first - 1, true);

@@ -5,67 +5,102 @@ use crate::event::Event;
 use crate::group::call::Request;
 use crate::group::show;
 use crate::group::task::Task;
+use crate::group::turn::Turn;
 use crate::id::MemberId;
-use crate::message::{Kind, Member};
+use crate::message::{Kind, Member, Message, Micros};
 use crate::net::rpc::{Call, Path};
 
 /// Encoded batches that are kept for other links that will ask for the same: those in flight at a time.
 const ENCODED: usize = 8;
 
 impl Task {
-    /// One input, all its outputs.
-    pub(super) fn handle(&mut self, input: Input, mut answer: Option<(MemberId, &mut Vec<Frame>)>) {
-        for output in self.engine.handle(input, self.now()) {
+    /// One input, and what was to be taken before it.
+    pub(super) fn handle(&mut self, input: Input) {
+        self.state.turn.inputs.push(input);
+        self.turn();
+    }
+
+    /// Hands the engine what came, does what it says, and answers whoever waits for that.
+    pub(super) fn turn(&mut self) {
+        if self.state.turn.inputs.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let Turn { inputs, outputs, .. } = &mut self.state.turn;
+        let mut outputs = std::mem::take(outputs);
+        self.engine.handle_all(inputs.drain(..), now, &mut outputs);
+        for output in outputs.drain(..) {
+            // Most are these, and large: they are not moved more often than they must.
             match output {
-                Output::Deliver { message, held_for } => {
-                    if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
-                        self.note_members();
-                        self.state.members_changed = false;
-                        self.entered(Ok(()));
-                    }
-                    let from = self.member(&message);
-                    self.state.pending_bytes += message.payload.len();
-                    let event = match message.kind {
-                        Kind::Call if message.dot.origin != self.shared.me.id => Event::Called(Request {
-                            from,
-                            stamp: message.stamp(),
-                            payload: message.payload,
-                            replies: self.replies.clone(),
-                        }),
-                        _ => show::delivered(message, from, held_for),
-                    };
-                    self.state.pending.push(event);
-                }
-                Output::Notice(notice) => self.on_notice(notice),
-                Output::Send { to, frame } => match &mut answer {
-                    Some((from, said)) if *from == to => said.push(frame),
-                    _ => self.say(to, frame),
-                },
-                Output::Push { to, batch } => self.push(to, batch),
-                Output::Sent { dot, .. } => self.state.outcome = Some(Ok(dot)),
-                Output::Refused { why, .. } => self.state.outcome = Some(Err(why)),
-                Output::Acked { by, seq } => {
-                    self.shared.set_acked(by, seq);
-                    self.state.acks_changed = true;
-                }
-                Output::ViewChanged => {
-                    self.state.members_changed = true;
-                    let wanted = show::wanted(&self.engine);
-                    self.wanted.send_replace(wanted);
-                    self.views.notify_one();
-                }
-                Output::Full { limit } => {
-                    self.entered(Err(limit));
-                    self.state.over = true;
-                }
-                Output::Left => self.state.over = true,
-                Output::Broken(reason) => {
-                    tracing::error!(reason, "the group stopped: an invariant does not hold");
-                    self.state.pending.push(Event::Broken { reason });
-                    self.state.over = true;
-                }
+                Output::Deliver { message, held_for } => self.on_deliver(message, held_for),
+                output => self.on_output(output),
             }
         }
+        self.state.turn.outputs = outputs;
+        self.state.turn.give_up();
+        for answer in self.state.turn.answers.drain(..) {
+            answer.send();
+        }
+        let refused = std::mem::take(&mut self.state.turn.refused);
+        refused
+            .into_iter()
+            .rev()
+            .for_each(|outgoing| self.state.parked.push_front(outgoing));
+    }
+
+    fn on_output(&mut self, output: Output) {
+        match output {
+            Output::Deliver { message, held_for } => self.on_deliver(message, held_for),
+            Output::Notice(notice) => self.on_notice(notice),
+            Output::Send { to, frame } => {
+                if let Some(frame) = self.state.turn.answer(to, frame) {
+                    self.say(to, frame);
+                }
+            }
+            Output::Push { to, batch } => self.push(to, batch),
+            Output::Sent { dot, .. } => self.state.turn.sent(dot, &self.shared),
+            Output::Refused { why, .. } => self.state.turn.refused(why),
+            Output::Acked { by, seq } => {
+                self.shared.set_acked(by, seq);
+                self.state.acks_changed = true;
+            }
+            Output::ViewChanged => {
+                self.state.members_changed = true;
+                let wanted = show::wanted(&self.engine);
+                self.wanted.send_replace(wanted);
+                self.views.notify_one();
+            }
+            Output::Full { limit } => {
+                self.entered(Err(limit));
+                self.state.over = true;
+            }
+            Output::Left => self.state.over = true,
+            Output::Broken(reason) => {
+                tracing::error!(reason, "the group stopped: an invariant does not hold");
+                self.state.pending.push_back(Event::Broken { reason });
+                self.state.over = true;
+            }
+        }
+    }
+
+    fn on_deliver(&mut self, message: Message, held_for: Micros) {
+        if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
+            self.note_members();
+            self.state.members_changed = false;
+            self.entered(Ok(()));
+        }
+        let from = self.member(&message);
+        self.state.pending_bytes += message.payload.len();
+        let event = match message.kind {
+            Kind::Call if message.dot.origin != self.shared.me.id => Event::Called(Request {
+                from,
+                stamp: message.stamp(),
+                payload: message.payload,
+                replies: self.replies.clone(),
+            }),
+            _ => show::delivered(message, from, held_for),
+        };
+        self.state.pending.push_back(event);
     }
 
     /// Tells whoever waits in `Node::join`, if it still does.
@@ -137,8 +172,18 @@ impl Task {
         }
     }
 
-    pub(super) fn member(&mut self, message: &crate::message::Message) -> Member {
+    fn member(&mut self, message: &Message) -> Member {
         let id = message.dot.origin;
+        if let Some(speaker) = self.state.speaker.as_ref().filter(|speaker| speaker.id == id) {
+            return speaker.clone();
+        }
+        let member = self.find_member(id, message);
+        // What is known only by its id may be named any time.
+        self.state.speaker = Some(member.clone()).filter(|member| !member.name.is_empty());
+        member
+    }
+
+    fn find_member(&mut self, id: MemberId, message: &Message) -> Member {
         if let Some(member) = self.state.members.get(&id).filter(|member| !member.name.is_empty()) {
             return member.clone();
         }

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::engine::{Batch, Engine, Frame, Input, Refusal};
+use crate::engine::{Batch, Engine, Frame, Input};
 use crate::event::Event;
 use crate::group::call::Calls;
 use crate::group::show;
+use crate::group::turn::Turn;
 use crate::group::{Ask, EVENT_BACKLOG, EVENT_BACKLOG_BYTES, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
 use crate::net::rpc::Call;
-use crate::receipt::Receipt;
 
 pub(super) struct Task {
     pub(super) group: GroupId,
@@ -26,7 +26,9 @@ pub(super) struct Task {
     pub(super) knocks: mpsc::Receiver<Knock>,
     pub(super) sends: mpsc::Receiver<Outgoing>,
     pub(super) asks: mpsc::Receiver<Ask>,
-    pub(super) events: mpsc::Sender<Vec<Event>>,
+    pub(super) events: mpsc::Sender<VecDeque<Event>>,
+    /// Buffers of events that the application has read.
+    pub(super) read: mpsc::Receiver<VecDeque<Event>>,
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) views: Arc<Notify>,
     pub(super) joined: Option<oneshot::Sender<super::Entered>>,
@@ -42,7 +44,7 @@ pub(super) struct State {
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) encoded: VecDeque<(Batch, Bytes)>,
     /// Events on their way to the application, and their payload bytes.
-    pub(super) pending: Vec<Event>,
+    pub(super) pending: VecDeque<Event>,
     pub(super) pending_bytes: usize,
     /// The application does not keep up.
     pub(super) behind: bool,
@@ -50,7 +52,10 @@ pub(super) struct State {
     pub(super) parked: VecDeque<Outgoing>,
     pub(super) leaving: Option<Leaving>,
     pub(super) calls: Calls,
-    pub(super) outcome: Option<Result<crate::id::Dot, Refusal>>,
+    /// What the next turn of the engine takes, and who waits for what comes of it.
+    pub(super) turn: Turn,
+    /// Whose message was delivered last: often the next one's too.
+    pub(super) speaker: Option<Member>,
     pub(super) acks_changed: bool,
     pub(super) members_changed: bool,
     /// Some `Sender` is alive.
@@ -72,13 +77,14 @@ impl Default for State {
             links: BTreeMap::new(),
             members: BTreeMap::new(),
             encoded: VecDeque::new(),
-            pending: Vec::new(),
+            pending: VecDeque::new(),
             pending_bytes: 0,
             behind: false,
             parked: VecDeque::new(),
             leaving: None,
             calls: Calls::default(),
-            outcome: None,
+            turn: Turn::default(),
+            speaker: None,
             acks_changed: false,
             members_changed: false,
             sends_open: true,
@@ -116,7 +122,12 @@ impl Task {
                 permit = self.events.clone().reserve_owned(), if flushing => self.flush(permit.ok()),
                 () = sleep_until(deadline) => self.on_deadline(),
             }
+            self.take_at_hand();
             self.send_parked();
+            self.turn();
+            // The window may have opened.
+            self.send_parked();
+            self.turn();
             self.collect_replies();
             self.publish();
         }
@@ -153,7 +164,7 @@ impl Task {
             self.state.over = true;
             return;
         }
-        self.handle(Input::Tick, None);
+        self.handle(Input::Tick);
         self.shared.set_stable(self.engine.stable());
     }
 
@@ -179,31 +190,28 @@ impl Task {
                 }
             }
             Knock::Frame { from, frame, answer } => {
-                let mut said = Vec::new();
                 let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
                 // What is not taken now is sent again: a peer's cursor waits for the answer.
-                if !(self.state.behind && is_data) {
-                    self.handle(Input::Frame { from, frame }, Some((from, &mut said)));
-                }
-                match answer {
-                    Some(answer) => drop(answer.send(said)),
-                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
+                if self.state.behind && is_data {
+                    answer.map(|answer| answer.send(Vec::new()));
+                } else {
+                    self.state.turn.hear(from, frame, answer);
                 }
             }
             Knock::LinkUp { member, link } => {
                 self.state.links.insert(member, link);
                 self.state.members_changed = true;
-                self.handle(Input::LinkUp { peer: member }, None);
+                self.handle(Input::LinkUp { peer: member });
             }
             Knock::LinkDown { member } => {
                 self.state.links.remove(&member);
                 self.state.members_changed = true;
-                self.handle(Input::LinkDown { peer: member }, None);
+                self.handle(Input::LinkDown { peer: member });
             }
-            Knock::Lease { node, live } => self.handle(Input::Lease { node, live }, None),
+            Knock::Lease { node, live } => self.handle(Input::Lease { node, live }),
             Knock::Refused { member } => {
                 self.state.members_changed = true;
-                self.handle(Input::Refused { peer: member }, None);
+                self.handle(Input::Refused { peer: member });
             }
         }
     }
@@ -251,36 +259,34 @@ impl Task {
         let sent_at = wall_clock();
         // Whoever sent before leaving is not forgotten, unless the window is full.
         self.send_parked();
-        self.handle(Input::Leave { reason, sent_at }, None);
+        self.handle(Input::Leave { reason, sent_at });
     }
 
-    /// Sends what waits, as far as the window allows.
+    /// Takes what else is at hand, so that one turn of the engine is for all of it.
+    fn take_at_hand(&mut self) {
+        for _ in 0..super::KNOCKS_AT_ONCE {
+            let Ok(knock) = self.knocks.try_recv() else { break };
+            self.on_knock(knock);
+        }
+        if self.state.parked.is_empty() {
+            let sends = std::iter::from_fn(|| self.sends.try_recv().ok());
+            self.state.parked.extend(sends.take(SENDS_AT_ONCE));
+        }
+    }
+
+    /// Sends what waits, unless the window is shut; what the window refuses then waits on.
     fn send_parked(&mut self) {
-        while let Some(Outgoing { kind, payload, reply }) = self.state.parked.pop_front() {
-            if self.state.behind {
-                drop(reply.send(Err(SendError::Behind)));
-                continue;
+        if self.state.parked.is_empty() {
+            return;
+        }
+        if self.state.behind {
+            for outgoing in self.state.parked.drain(..) {
+                let _ = outgoing.reply.send(Err(SendError::Behind));
             }
-            if self.engine.window_is_shut() {
-                return self.state.parked.push_front(Outgoing { kind, payload, reply });
-            }
-            let bytes = payload.len();
-            let input = Input::Send {
-                ticket: 0,
-                kind,
-                payload: payload.clone(),
-                sent_at: wall_clock(),
-            };
-            self.handle(input, None);
-            let result = match self.state.outcome.take() {
-                Some(Ok(dot)) => Ok(Receipt::new(dot, self.shared.clone())),
-                Some(Err(Refusal::WindowFull)) => {
-                    return self.state.parked.push_front(Outgoing { kind, payload, reply });
-                }
-                Some(Err(Refusal::TooLong { limit })) => Err(SendError::TooLong { bytes, limit }),
-                Some(Err(Refusal::NotMember)) | None => Err(SendError::Left),
-            };
-            let _ = reply.send(result);
+        } else if !self.engine.window_is_shut() {
+            let sent_at = wall_clock();
+            let parked = self.state.parked.drain(..);
+            parked.for_each(|outgoing| self.state.turn.say(outgoing, sent_at));
         }
     }
 
@@ -297,6 +303,7 @@ impl Task {
     pub(super) fn note_members(&mut self) {
         let members = self.engine.members();
         self.shared.set_members(&members);
+        self.state.speaker = None;
         for view in members {
             let id = view.record.member;
             let known = self.state.members.get(&id);
@@ -335,14 +342,15 @@ impl Task {
     }
 
     /// Hands over what the application has room for; dropped `Events` discard.
-    fn flush(&mut self, permit: Option<mpsc::OwnedPermit<Vec<Event>>>) {
-        let events = std::mem::take(&mut self.state.pending);
+    fn flush(&mut self, permit: Option<mpsc::OwnedPermit<VecDeque<Event>>>) {
+        let spare = self.read.try_recv().unwrap_or_default();
+        let events = std::mem::replace(&mut self.state.pending, spare);
         self.state.pending_bytes = 0;
         if let Some(permit) = permit {
             permit.send(events);
         }
         if std::mem::take(&mut self.state.behind) {
-            self.handle(Input::CaughtUp, None);
+            self.handle(Input::CaughtUp);
         }
     }
 

@@ -228,6 +228,7 @@ fn config() -> Config {
         ack_delay: 10 * MS,
         bound_patience: 1_000 * MS,
         batches_in_flight: 16,
+        beside_after: 0,
         ..Config::default()
     }
 }
