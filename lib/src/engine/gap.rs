@@ -163,6 +163,10 @@ impl Engine {
             }
         }
         let known = &mut self.roster[slot];
+        if !known.speaks() {
+            // Its join message is skipped: where it started from in the end is not known, whatever it said before.
+            (known.peer.digest, known.peer.acked, known.peer.unmerged) = (Clock::new(), 0, None);
+        }
         known.positions.clear();
         (known.delivered, known.base) = (seq, seq);
         known.lamport = 0;

@@ -62,6 +62,11 @@ fn a_joiner_keeps_to_the_budget() {
 }
 
 #[test]
+fn a_join_that_is_skipped_makes_nothing_true_that_was_said_before() {
+    check(&[5_917], draw_swarm);
+}
+
+#[test]
 fn what_waits_for_someone_who_is_there_is_not_said_to_be_gone() {
     check(&[329_950], draw);
 }
