@@ -22,6 +22,7 @@ mod receive;
 mod repair;
 mod retire;
 mod send;
+mod sponsor;
 mod stability;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -11,11 +11,7 @@ use crate::engine::io::Output;
 use crate::engine::roster::Slot;
 use crate::engine::{Engine, Frame, Own, Phase, Pull, Pulled};
 use crate::id::{MemberId, Span};
-use crate::message::{Intro, Kind, Micros};
-
-/// So many cuts may be refused by those whom the joiner greets. Where even the sponsors lack what others let go of,
-/// which takes a budget that is too small for the load, it enters all the same and is told of a gap.
-const CHOOSY_ATTEMPTS: u32 = 8;
+use crate::message::{Kind, Micros};
 
 /// Where a joiner stands.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -154,44 +150,6 @@ impl Engine {
         peer.refused || self.now > peer.heard_at + self.config.silent_after
     }
 
-    /// A joiner asks: grant it the cut of this moment. From its greeting on it counts with that cut; until then
-    /// it counts with nothing, so that all that it might need is kept.
-    pub(super) fn on_join_ask(&mut self, slot: Slot, attempt: u32, intro: Intro) {
-        // Not one that is leaving: it does not count any more, so what its cut lacks may be kept by nobody.
-        if !matches!(self.phase, Phase::Member) {
-            return;
-        }
-        let member = self.roster[slot].id;
-        if self.roster[slot].delivered > 0 {
-            // A late ask of one who has long spoken.
-            return;
-        }
-        let others = self
-            .roster
-            .all()
-            .filter(|(other, known)| *other != slot && known.counts());
-        if others.count() >= self.config.max_members {
-            let limit = self.config.max_members as u32;
-            return self.say(slot, Frame::Full { attempt, limit });
-        }
-        self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
-        self.refresh_stable();
-        let stable = self.stable();
-        let cut = self.delivered();
-        let view = self.view();
-        let (retired, names) = (self.retired(), self.names());
-        let sponsor = Sponsor {
-            names,
-            attempt,
-            cut,
-            stable,
-            lamport: self.lamport,
-            retired,
-            view,
-        };
-        self.say(slot, Frame::Sponsor(sponsor));
-    }
-
     /// A member says that there is no room. Others would say the same: they have the same view.
     pub(super) fn on_full(&mut self, attempt: u32, limit: u32) {
         let Phase::Joining(joining) = &self.phase else { return };
@@ -262,20 +220,6 @@ impl Engine {
         self.press_join();
     }
 
-    /// What people call everyone whose join message is delivered here, or was before this member's cut.
-    fn names(&self) -> Vec<Named> {
-        let named = |(member, slot): (MemberId, Slot)| {
-            let known = &self.roster[slot];
-            let (name, joined_at) = (known.name.clone()?, known.joined_at?);
-            Some(Named {
-                member,
-                name,
-                joined_at,
-            })
-        };
-        self.roster.by_id().filter_map(named).collect()
-    }
-
     /// Starts from a cut: everything in it counts as delivered here, nothing of it is shown.
     fn adopt(&mut self, cut: &Clock, lamport: u64, retired: &[(MemberId, u64)]) {
         self.forget_messages();
@@ -292,33 +236,6 @@ impl Engine {
             }
         }
         self.own.past = std::sync::Arc::new(past);
-    }
-
-    pub(super) fn on_greet(&mut self, slot: Slot, attempt: u32, intro: Intro, cut: Clock) {
-        if self.is_finding() {
-            return;
-        }
-        let member = self.roster[slot].id;
-        if cut.get(member) > 0 || cut.get(self.me) > self.roster[self.my_slot].delivered {
-            return self.odd(slot, "greets with a cut that cannot be");
-        }
-        self.merge_record(Record::of(member, 0, Standing::Joining, Some(intro)));
-        // Its sponsor may have left meanwhile, and with it the reason to keep what the cut lacks.
-        let too_low = attempt < CHOOSY_ATTEMPTS && !cut.dominates(&self.base());
-        let known = &mut self.roster[slot];
-        let joins = known
-            .record
-            .as_ref()
-            .is_some_and(|record| record.standing == Standing::Joining);
-        if joins && !too_low && attempt > known.peer.attempt {
-            known.peer.attempt = attempt;
-            // A joiner that starts over may know less than it did: its cut replaces, it does not add.
-            known.peer.digest = cut.clone();
-            known.peer.acked = cut.get(self.me);
-            self.stable.stale = true;
-            self.start_push(slot, cut.get(self.me));
-        }
-        self.say(slot, Frame::Greeted { attempt, too_low });
     }
 
     pub(super) fn on_greeted(&mut self, slot: Slot, attempt: u32, too_low: bool) {
