@@ -1,8 +1,6 @@
 //! What travels: messages with their stamps, and who is introduced by them.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -106,95 +104,50 @@ impl fmt::Display for Member {
     }
 }
 
-/// A member's name. Every delivered message mentions one, so a clone costs no allocation, and that of a short name
-/// touches nothing that another thread uses.
-#[derive(Clone)]
-pub struct Name(Text);
-
-#[derive(Clone)]
-enum Text {
-    /// So many bytes of UTF-8.
-    Short(u8, [u8; SHORT]),
-    Long(Arc<str>),
-}
-
-/// Longest name in bytes that lies in its place: most do, and a name is then not much larger than a pointer to one.
-const SHORT: usize = 22;
+/// A member's name: text that is shared by everything that mentions the member, so that a clone costs nothing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
 
 impl Deref for Name {
     type Target = str;
 
     fn deref(&self) -> &str {
-        match &self.0 {
-            Text::Short(length, bytes) => str::from_utf8(&bytes[..usize::from(*length)]).expect("it was text"),
-            Text::Long(text) => text,
-        }
+        &self.0
     }
 }
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        if text.len() > SHORT {
-            return Self(Text::Long(text.into()));
-        }
-        let mut bytes = [0; SHORT];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
-        Self(Text::Short(text.len() as u8, bytes))
+        Self(text.into())
     }
 }
 
 impl From<String> for Name {
     fn from(text: String) -> Self {
-        Self::from(&*text)
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
-    }
-}
-
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
+        Self(text.into())
     }
 }
 
 impl PartialEq<str> for Name {
     fn eq(&self, other: &str) -> bool {
-        **self == *other
+        &*self.0 == other
     }
 }
 
 impl PartialEq<&str> for Name {
     fn eq(&self, other: &&str) -> bool {
-        **self == **other
+        &*self.0 == *other
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self)
+        f.pad(&self.0)
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
+        fmt::Debug::fmt(&self.0, f)
     }
 }

@@ -14,6 +14,8 @@ use crate::run::{RunWriter, encoded_bound};
 
 /// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
 const BESIDE_BYTES: u64 = 32 << 10;
+/// With no more messages than these without an acknowledgement a peer is not under load: nothing is gained by waiting.
+const SPARSE: u64 = 8;
 
 impl Engine {
     pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
@@ -101,7 +103,8 @@ impl Engine {
             .filter(|long| *long > self.now)
         {
             let sent = pusher.sent;
-            if self.own_bytes_after(sent) < BESIDE_BYTES {
+            let dense = sent.saturating_sub(self.roster[slot].peer.acked) > SPARSE;
+            if dense && self.own_bytes_after(sent) < BESIDE_BYTES {
                 super::no_later(&mut self.timers.pushes, long);
                 return None;
             }

@@ -12,6 +12,7 @@ mod seeds;
 mod shrink;
 mod sim;
 mod stamps;
+mod together;
 // Real sockets, which that feature takes away.
 #[cfg(not(feature = "turmoil"))]
 mod wire;
