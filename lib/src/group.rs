@@ -32,7 +32,7 @@ pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
 
 /// Batches of events that wait for the application; each is what one turn of the group's task delivered.
-const EVENT_BATCHES: usize = 64;
+const EVENT_BATCHES: usize = 8;
 /// Buffers of events that were read and wait to be filled again.
 const SPARE_BATCHES: usize = 4;
 /// Events beyond those batches before this member counts as behind: some seconds of a busy room.
