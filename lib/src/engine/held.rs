@@ -30,8 +30,8 @@ pub(super) struct Held {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Row(VecDeque<(u64, Held)>);
 
-/// Room that an empty row keeps: a batch.
-const ROOM: usize = 256;
+/// Room that an empty row keeps, 170 KiB: some batches of small messages, or it would grow anew with every burst.
+const ROOM: usize = 1024;
 
 /// Who waits for whom.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
