@@ -15,6 +15,7 @@ mod roster;
 mod beat;
 mod closing;
 mod gap;
+mod hold;
 mod join;
 mod leave;
 mod members;
