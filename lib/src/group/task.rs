@@ -193,7 +193,7 @@ impl Task {
                 let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
                 // What is not taken now is sent again: a peer's cursor waits for the answer.
                 if self.state.behind && is_data {
-                    answer.map(|answer| answer.send(Vec::new()));
+                    answer.into_iter().for_each(|answer| drop(answer.send(Vec::new())));
                 } else {
                     self.state.turn.hear(from, frame, answer);
                 }

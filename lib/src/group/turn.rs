@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::engine::{Frame, Input, Output, Refusal};
 use crate::group::{Outgoing, SendError, Shared};
 use crate::id::{Dot, MemberId};
+use crate::net::serve::has_room;
 use crate::receipt::Receipt;
 
 /// Empty between turns; what it is made of keeps its room.
@@ -56,9 +57,11 @@ impl Turn {
         self.sends.push_back(outgoing);
     }
 
-    /// Puts a frame into an answer to its addressee, if one of this turn is due; else gives it back.
+    /// Puts a frame into an answer to its addressee, if one of this turn is due and has room; else gives it back. Many
+    /// large ones in one answer would be more than the wire takes, and end the connection.
     pub(super) fn answer(&mut self, to: MemberId, frame: Frame) -> Option<Frame> {
-        match self.answers.iter_mut().find(|answer| answer.to == to) {
+        let mut answers = self.answers.iter_mut();
+        match answers.find(|answer| answer.to == to && has_room(&answer.said, &frame)) {
             Some(answer) => answer.said.push(frame),
             None => return Some(frame),
         }
@@ -90,5 +93,49 @@ impl Turn {
         for outgoing in self.sends.drain(..) {
             let _ = outgoing.reply.send(Err(SendError::Left));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Pulled, PushAck};
+
+    #[test]
+    fn large_frames_do_not_share_an_answer() {
+        let large = || {
+            let (runs, gone, never) = (Vec::new(), Vec::new(), Vec::new());
+            Frame::Pulled(Pulled {
+                runs,
+                gone,
+                never,
+                base: None,
+            })
+        };
+        let (received, delivered, restart) = (1, 1, false);
+        let ack = Frame::PushAck(PushAck {
+            received,
+            delivered,
+            restart,
+        });
+        let (peer, other) = (MemberId::from(1), MemberId::from(2));
+        let mut turn = Turn::default();
+        let mut dues = Vec::new();
+        for _ in 0..2 {
+            let (reply, due) = oneshot::channel();
+            turn.hear(peer, large(), Some(reply));
+            dues.push(due);
+        }
+        assert!(turn.answer(other, large()).is_some(), "nobody waits for that");
+        assert!(turn.answer(peer, large()).is_none() && turn.answer(peer, large()).is_none());
+        assert!(
+            turn.answer(peer, large()).is_some() && turn.answer(peer, ack).is_some(),
+            "both are full"
+        );
+        turn.answers.drain(..).for_each(Answer::send);
+        let said = dues
+            .into_iter()
+            .map(|mut due| due.try_recv().map_or(0, |said| said.len()));
+        assert_eq!(said.collect::<Vec<_>>(), [1, 1]);
     }
 }

@@ -270,21 +270,33 @@ async fn next_call(postponed: &mut Option<Call>, calls: &mut Option<mpsc::Receiv
     std::future::pending().await
 }
 
-/// What a call may add to an answer, roughly: those that carry lists count as all that an answer may have.
+/// What is counted for a call or frame without lists, in bytes; an introduction is the longest.
+const SMALL: usize = 1024;
+
+/// What a call may add to an answer, in bytes, roughly.
 fn weight(call: &Call) -> usize {
-    const SMALL: usize = 1024;
     match call {
         Call::Push { run, .. } => run.len(),
-        Call::Frame { frame, .. } => match **frame {
-            Frame::PushAck(_)
-            | Frame::Greeted { .. }
-            | Frame::Full { .. }
-            | Frame::JoinAsk { .. }
-            | Frame::Asking { .. } => SMALL,
-            _ => POLLED.1,
-        },
+        Call::Frame { frame, .. } => weight_of(frame),
         Call::Hello(_) | Call::Groups(_) | Call::Poll => SMALL,
     }
+}
+
+/// The same of a frame: one that carries lists counts as all that an answer may have, so that it goes alone.
+fn weight_of(frame: &Frame) -> usize {
+    match frame {
+        Frame::PushAck(_)
+        | Frame::Greeted { .. }
+        | Frame::Full { .. }
+        | Frame::JoinAsk { .. }
+        | Frame::Asking { .. } => SMALL,
+        _ => POLLED.1,
+    }
+}
+
+/// Whether one more frame fits an answer that has these.
+pub(crate) fn has_room(said: &[Frame], more: &Frame) -> bool {
+    said.iter().map(weight_of).sum::<usize>() + weight_of(more) <= POLLED.1
 }
 
 fn frame_of(call: Call) -> Option<(Path, Frame)> {
