@@ -215,8 +215,11 @@ impl Engine {
                 break;
             }
         }
-        self.on_time();
-        self.settle();
+        // One that is over says nothing more.
+        if !matches!(self.phase, Phase::Over) {
+            self.on_time();
+            self.settle();
+        }
         std::mem::swap(&mut self.out, out);
     }
 

@@ -135,10 +135,9 @@ impl Engine {
     /// Something of it is here already, and waits for a message of someone who is there and will supply it: its end
     /// is not reached yet.
     fn expects_more(&self, slot: Slot) -> bool {
-        self.roster[slot]
-            .held
-            .values()
-            .any(|held| held.waits_for.is_some_and(|(cause, _)| self.roster[cause].is_there()))
+        let next = self.roster[slot].held.first();
+        next.and_then(|(_, held)| held.waits_for)
+            .is_some_and(|(cause, _)| self.roster[cause].is_there())
     }
 
     /// The same, seen from every member that is there.
