@@ -93,7 +93,7 @@ pub enum JoinError {
     #[error("this node is in as many groups as it may be")]
     TooMany,
     /// The group has so many members, and takes no more. Try again when somebody has left.
-    #[error("the group has {0} members already, and takes no more")]
+    #[error("the group has {0} members, and takes no more; try again when somebody has left")]
     Full(usize),
     /// The node was shut down.
     #[error("the node was shut down")]

@@ -94,7 +94,10 @@ pub async fn join(
     let group = node.join(&settings.room).await.map_err(|refusal| {
         let exit = match refusal {
             JoinError::BadName => Exit::Usage(refusal.to_string()),
-            JoinError::Full(_) => Exit::Refused(format!("cannot join #{}: {refusal}", clean::line(&settings.room))),
+            JoinError::Full(_) => {
+                let why = format!("cannot join #{}: {refusal}", clean::line(&settings.room));
+                return (Cause::Refused, Exit::Refused(why));
+            }
             _ => Exit::Unexpected(format!("cannot join #{}: {refusal}", clean::line(&settings.room))),
         };
         (Cause::Broken, exit)
