@@ -12,6 +12,8 @@ use turmoil::{Builder, Sim};
 
 /// Where every node listens on its host.
 const PORT: u16 = 7000;
+/// Lines of the script that may wait for one process: more than any script says in one step of the network.
+const WORDS: usize = 1024;
 /// How long a silent member counts. Short, so that a crash is over soon; a hold is shorter than it.
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest wait for anything, in virtual time: several times what the timers of the library add up to.
@@ -33,7 +35,7 @@ pub(crate) struct Life {
     pub(crate) members: usize,
     /// Messages held now.
     pub(crate) held: usize,
-    words: mpsc::UnboundedSender<String>,
+    words: mpsc::Sender<String>,
     /// It crashed.
     pub(crate) ended: bool,
 }
@@ -112,7 +114,11 @@ impl Stage {
     pub(crate) fn say(&mut self, name: &str) {
         self.said += 1;
         let words = format!("{name} {}", self.said);
-        self.with(name, |life| drop(life.words.send(words)));
+        self.with(name, |life| {
+            // Whoever crashed hears no cue.
+            let full = matches!(life.words.try_send(words), Err(mpsc::error::TrySendError::Full(_)));
+            assert!(!full, "the script says more than {WORDS} at a time");
+        });
     }
 
     /// The latest life of somebody.
@@ -194,7 +200,7 @@ async fn live(seed: u64, name: &str, names: Vec<&'static str>, person: Rc<RefCel
         node.meet((turmoil::lookup(*other), PORT).into());
     }
     let (tell, mut heard) = node.join("lobby").await?.split();
-    let (words, mut to_say) = mpsc::unbounded_channel::<String>();
+    let (words, mut to_say) = mpsc::channel::<String>(WORDS);
     person.borrow_mut().lives.push(Life {
         me: tell.me().id,
         log: Vec::new(),
