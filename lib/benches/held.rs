@@ -76,10 +76,11 @@ fn round(length: u64, backlog: u64, repeats: u64) -> f64 {
         let mut delivered = 0;
         for frame in frames {
             let outputs = engine.handle(frame, 0);
-            delivered += outputs
-                .iter()
-                .filter(|output| matches!(output, Output::Deliver { .. }))
-                .count();
+            let pieces = outputs.iter().filter_map(|output| match output {
+                Output::Deliver { piece, .. } => Some(piece.len()),
+                _ => None,
+            });
+            delivered += pieces.sum::<usize>();
         }
         spent += started.elapsed();
         assert_eq!(delivered as u64, length, "the whole chain is delivered");
@@ -132,11 +133,7 @@ fn relayed(origin: u128, seq: u64, lamport: u64, cause: (u128, u64)) -> Input {
         past: Past::Full(past),
         payload: Bytes::from_static(b"sixteen bytes..."),
     };
-    let run = Run {
-        origin: member(origin),
-        first: seq,
-        entries: vec![entry],
-    };
+    let run = Run::new(member(origin), seq, vec![entry]);
     let pulled = Pulled {
         runs: vec![run],
         gone: Vec::new(),

@@ -1,5 +1,6 @@
 //! A member's handle on its group, and the task behind it.
 
+mod backlog;
 mod call;
 mod outputs;
 mod shared;
@@ -7,7 +8,6 @@ mod show;
 mod task;
 mod turn;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::id::{Dot, GroupId, MemberId, NodeId};
 use crate::message::{Intro, Kind, Member, Name};
 use crate::net::Knock;
 use crate::receipt::Receipt;
+use backlog::Backlog;
 use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
 pub(crate) use shared::{Row, Shared};
@@ -35,10 +36,6 @@ use task::{State, Task};
 const EVENT_BATCHES: usize = 8;
 /// Buffers of events that were read and wait to be filled again.
 const SPARE_BATCHES: usize = 4;
-/// Events beyond those batches before this member counts as behind: some seconds of a busy room.
-const EVENT_BACKLOG: usize = 8192;
-/// The same in payload bytes.
-const EVENT_BACKLOG_BYTES: usize = 16 << 20;
 /// Sends that wait for the group's task; then `send` waits.
 const SEND_QUEUE: usize = 256;
 /// Sends that one turn of the task takes.
@@ -68,10 +65,10 @@ pub struct Sender {
 /// The receiving half.
 #[derive(Debug)]
 pub struct Events {
-    batches: mpsc::Receiver<VecDeque<Event>>,
-    batch: VecDeque<Event>,
+    batches: mpsc::Receiver<Backlog>,
+    batch: Backlog,
     /// Gives batches that were read back, to be filled again.
-    read: mpsc::Sender<VecDeque<Event>>,
+    read: mpsc::Sender<Backlog>,
     /// Keeps the membership alive while events are read although all senders are gone.
     _asks: mpsc::Sender<Ask>,
 }
@@ -273,7 +270,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let control = Control(asks.downgrade());
     let events = Events {
         batches,
-        batch: VecDeque::new(),
+        batch: Backlog::default(),
         read: give_back,
         _asks: asks.clone(),
     };
@@ -430,7 +427,7 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(event) = self.batch.pop_front() {
+            if let Some(event) = self.batch.next() {
                 return Poll::Ready(Some(event));
             }
             match std::task::ready!(self.batches.poll_recv(cx)) {

@@ -51,6 +51,7 @@ mod clock;
 pub mod engine;
 mod id;
 mod message;
+mod piece;
 mod run;
 
 #[cfg(feature = "net")]
@@ -71,6 +72,7 @@ mod receipt;
 pub use clock::{Causality, Clock};
 pub use id::{Dot, GroupId, MemberId, NodeId, Span};
 pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};
+pub use piece::{Part, Piece};
 pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
 
 #[cfg(feature = "net")]

@@ -11,27 +11,47 @@
 //! `lamport` and `sent_at` are differences from the entry before (the first: from 0); `sent_at` is zigzag, for
 //! wall clocks go backwards. Hostile bytes are parsed here, once, into a [`Run`] that cannot be wrong in shape.
 
+mod wire;
+
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::{Entries, MAX_NUMBER};
-use crate::id::{Dot, MemberId};
-use crate::message::{Kind, Message};
+use crate::clock::Entries;
+use crate::id::MemberId;
+use crate::message::Kind;
+pub(crate) use wire::{RunWriter, encoded_bound};
 
 /// Consecutive messages of one origin.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+///
+/// Payloads stay in the bytes that they came in, and most messages say nothing of their clock, so that a message costs
+/// 32 bytes here and no allocation.
+#[derive(Clone, Debug)]
 pub struct Run {
-    /// Who created them.
-    pub origin: MemberId,
-    /// The seq of the first; at least 1.
-    pub first: u64,
-    /// The messages; entry `i` has seq `first + i`.
-    pub entries: Vec<Entry>,
+    origin: MemberId,
+    first: u64,
+    /// One for each message; the nth has seq `first + n`.
+    heads: Vec<Head>,
+    /// The clocks that travel, by message, ascending.
+    pasts: Vec<(u32, Past)>,
+    /// Where the payloads lie.
+    bytes: Bytes,
 }
 
-/// One message of a run: its seq follows from its place.
+/// What is known of one message beside its clock.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    lamport: u64,
+    sent_at: u64,
+    /// Its payload, as a place in the run's bytes.
+    at: u32,
+    length: u32,
+    kind: Kind,
+}
+
+/// One message of a run, standing alone: its seq follows from its place.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
     /// Lamport time.
@@ -64,11 +84,6 @@ pub(crate) const MAX_RUN_CLOCKS: usize = 40_000;
 /// Longest payload that a run may carry, whatever a group's own limit is. 64 KiB is the documented default limit.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
-const VERSION: u8 = 1;
-const FULL: u8 = 0x10;
-const CHANGED: u8 = 0x20;
-const KIND_MASK: u8 = 0x0f;
-
 /// Why bytes are not a run. Nothing was taken from them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Malformed(pub &'static str);
@@ -81,144 +96,125 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Writes a run message by message.
-pub(crate) struct RunWriter {
-    out: BytesMut,
-    lamport: u64,
-    sent_at: u64,
-}
-
-impl RunWriter {
-    pub(crate) fn new(first: Dot, count: usize, capacity: usize) -> Self {
-        let mut out = BytesMut::with_capacity(capacity);
-        out.put_u8(VERSION);
-        out.put_slice(&first.origin.0);
-        put_varint(&mut out, first.seq);
-        put_varint(&mut out, count as u64);
-        Self {
-            out,
-            lamport: 0,
-            sent_at: 0,
-        }
-    }
-
-    /// Adds a message with its whole clock.
-    pub(crate) fn full(&mut self, message: &Message) {
-        self.entry(message, FULL, &message.past);
-    }
-
-    /// Adds a message with only what changed since its origin's previous one.
-    pub(crate) fn changes(&mut self, message: &Message, changes: &[(MemberId, u64)]) {
-        let flag = if changes.is_empty() { 0 } else { CHANGED };
-        self.entry(message, flag, changes);
-    }
-
-    fn entry(&mut self, message: &Message, flag: u8, clock: &[(MemberId, u64)]) {
-        self.put(
-            message.kind,
-            flag,
-            message.lamport,
-            message.sent_at,
-            clock,
-            &message.payload,
-        );
-    }
-
-    fn put(&mut self, kind: Kind, flag: u8, lamport: u64, sent_at: u64, clock: &[(MemberId, u64)], payload: &[u8]) {
-        let out = &mut self.out;
-        out.put_u8(kind_code(kind) | flag);
-        put_varint(out, lamport.wrapping_sub(self.lamport));
-        put_varint(out, zigzag(sent_at.wrapping_sub(self.sent_at) as i64));
-        (self.lamport, self.sent_at) = (lamport, sent_at);
-        if flag != 0 {
-            put_varint(out, clock.len() as u64);
-            for (member, seq) in clock {
-                out.put_slice(&member.0);
-                put_varint(out, *seq);
-            }
-        }
-        put_varint(out, payload.len() as u64);
-        out.put_slice(payload);
-    }
-
-    pub(crate) fn finish(self) -> Bytes {
-        self.out.freeze()
-    }
-}
-
-/// Most bytes that a message adds to a run, clock entries counted.
-pub(crate) fn encoded_bound(payload: usize, clock_entries: usize) -> usize {
-    1 + 10 + 10 + 3 + clock_entries * 26 + 3 + payload
-}
-
 impl Run {
-    /// Parses one run; payloads are slices of `bytes`, not copies.
-    ///
-    /// # Errors
-    /// [`Malformed`] when anything is odd: counts and lengths over the limits of this module, entries out of
-    /// order, a seq past the end of the numbers, bytes left over.
-    pub fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
-        let mut rest = Reader { bytes, at: 0 };
-        if rest.u8()? != VERSION {
-            return Err(Malformed("unknown version"));
-        }
-        let origin = rest.member()?;
-        let first = rest.varint()?;
-        let count = rest.count(MAX_RUN, "too many messages")?;
-        if first == 0 || first > MAX_NUMBER - MAX_RUN as u64 {
-            return Err(Malformed("seq out of range"));
-        }
-        // Every entry takes at least 4 bytes: a claimed count cannot reserve more than the bytes can hold.
-        let mut entries = Vec::with_capacity(count.min(rest.left() / 4));
-        let (mut lamport, mut sent_at, mut budget) = (0u64, 0u64, MAX_RUN_CLOCKS);
-        for nth in 0..count {
-            let entry = rest.entry(origin, &mut lamport, &mut sent_at, &mut budget)?;
-            if nth > 0 && matches!(entry.past, Past::Full(_)) {
-                return Err(Malformed("a full clock inside a run"));
+    /// From messages in order, the first of which has seq `first`; at most 4,096. Their payloads are copied together.
+    /// What [`Run::decode`] would refuse is not refused here.
+    pub fn new(origin: MemberId, first: u64, entries: Vec<Entry>) -> Self {
+        let mut bytes = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len()).sum());
+        let (mut heads, mut pasts) = (Vec::with_capacity(entries.len()), Vec::new());
+        for entry in entries {
+            let at = bytes.len() as u32;
+            bytes.put_slice(&entry.payload);
+            if !matches!(&entry.past, Past::Changes(list) if list.is_empty()) {
+                pasts.push((heads.len() as u32, entry.past));
             }
-            entries.push(entry);
+            heads.push(Head {
+                lamport: entry.lamport,
+                sent_at: entry.sent_at,
+                at,
+                length: entry.payload.len() as u32,
+                kind: entry.kind,
+            });
         }
-        if rest.left() > 0 {
-            return Err(Malformed("bytes left over"));
+        let bytes = bytes.freeze();
+        Self {
+            origin,
+            first,
+            heads,
+            pasts,
+            bytes,
         }
-        Ok(Self { origin, first, entries })
     }
 
-    /// The run as bytes that [`Run::decode`] reads.
-    pub fn encode(&self) -> Bytes {
-        let bound = |entry: &Entry| encoded_bound(entry.payload.len(), entry.past.entries().len());
-        let capacity = 40 + self.entries.iter().map(bound).sum::<usize>();
-        let first = Dot {
-            origin: self.origin,
-            seq: self.first,
-        };
-        let mut writer = RunWriter::new(first, self.entries.len(), capacity);
-        for entry in &self.entries {
-            let flag = match &entry.past {
-                Past::Full(_) => FULL,
-                Past::Changes(list) if list.is_empty() => 0,
-                Past::Changes(_) => CHANGED,
-            };
-            writer.put(
-                entry.kind,
-                flag,
-                entry.lamport,
-                entry.sent_at,
-                entry.past.entries(),
-                &entry.payload,
-            );
-        }
-        writer.finish()
+    /// Who created the messages.
+    pub fn origin(&self) -> MemberId {
+        self.origin
+    }
+
+    /// The seq of the first message; at least 1 if it was decoded.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// How many messages.
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Whether there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
     }
 
     /// The seq of the last message; `first - 1` if there is none.
     pub fn last(&self) -> u64 {
-        self.first + self.entries.len() as u64 - 1
+        self.first + self.len() as u64 - 1
+    }
+
+    /// The messages, each standing alone.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        let mut pasts = self.pasts.iter().peekable();
+        (0..self.len()).map(move |nth| Entry {
+            lamport: self.lamport(nth),
+            sent_at: self.sent_at(nth),
+            kind: self.kind(nth),
+            past: pasts
+                .next_if(|past| past.0 as usize == nth)
+                .map_or(Past::Changes(Entries::new()), |past| past.1.clone()),
+            payload: self.payload(nth),
+        })
     }
 
     /// Clock entries that travel in it.
     pub fn clock_entries(&self) -> usize {
-        self.entries.iter().map(|entry| entry.past.entries().len()).sum()
+        self.pasts.iter().map(|past| past.1.entries().len()).sum()
+    }
+
+    /// Takes the clocks that travel out, each with the number of its message, ascending.
+    pub(crate) fn take_pasts(&mut self) -> Vec<(u32, Past)> {
+        std::mem::take(&mut self.pasts)
+    }
+
+    pub(crate) fn starts_with_full_clock(&self) -> bool {
+        matches!(self.pasts.first(), Some((0, Past::Full(_))))
+    }
+
+    pub(crate) fn lamport(&self, nth: usize) -> u64 {
+        self.heads[nth].lamport
+    }
+
+    pub(crate) fn sent_at(&self, nth: usize) -> u64 {
+        self.heads[nth].sent_at
+    }
+
+    pub(crate) fn kind(&self, nth: usize) -> Kind {
+        self.heads[nth].kind
+    }
+
+    pub(crate) fn payload_len(&self, nth: usize) -> usize {
+        self.heads[nth].length as usize
+    }
+
+    pub(crate) fn payload(&self, nth: usize) -> Bytes {
+        let Head { at, length, .. } = self.heads[nth];
+        self.bytes.slice(at as usize..(at + length) as usize)
+    }
+}
+
+impl PartialEq for Run {
+    /// As messages, wherever their bytes lie.
+    fn eq(&self, other: &Self) -> bool {
+        (self.origin, self.first, self.len()) == (other.origin, other.first, other.len())
+            && self.entries().eq(other.entries())
+    }
+}
+
+impl Eq for Run {}
+
+impl Hash for Run {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.origin, self.first, self.len()).hash(state);
+        self.entries().for_each(|entry| entry.hash(state));
     }
 }
 
@@ -242,149 +238,4 @@ impl<'de> Deserialize<'de> for Run {
         let bytes = Bytes::deserialize(deserializer)?;
         Self::decode(&bytes).map_err(serde::de::Error::custom)
     }
-}
-
-struct Reader<'a> {
-    bytes: &'a Bytes,
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn left(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-
-    fn u8(&mut self) -> Result<u8, Malformed> {
-        let byte = *self.bytes.get(self.at).ok_or(Malformed("too short"))?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn member(&mut self) -> Result<MemberId, Malformed> {
-        let end = self.at + 16;
-        let slice = self.bytes.get(self.at..end).ok_or(Malformed("too short"))?;
-        self.at = end;
-        Ok(MemberId(slice.try_into().expect("16 bytes")))
-    }
-
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(Malformed("number too long"));
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed("number too long"))
-    }
-
-    fn count(&mut self, most: usize, what: &'static str) -> Result<usize, Malformed> {
-        let count = self.varint()?;
-        if count > most as u64 {
-            return Err(Malformed(what));
-        }
-        Ok(count as usize)
-    }
-
-    fn entry(
-        &mut self,
-        origin: MemberId,
-        lamport: &mut u64,
-        sent_at: &mut u64,
-        budget: &mut usize,
-    ) -> Result<Entry, Malformed> {
-        let head = self.u8()?;
-        let kind = kind_of(head & KIND_MASK)?;
-        let step = self.varint()?;
-        if step == 0 {
-            return Err(Malformed("Lamport time stands still"));
-        }
-        *lamport = lamport
-            .checked_add(step)
-            .filter(|time| *time <= MAX_NUMBER)
-            .ok_or(Malformed("Lamport time out of range"))?;
-        *sent_at = sent_at.wrapping_add(unzigzag(self.varint()?) as u64);
-        let past = match head & !KIND_MASK {
-            0 => Past::Changes(Entries::new()),
-            FULL => Past::Full(self.clock(origin, false, budget)?),
-            CHANGED => Past::Changes(self.clock(origin, true, budget)?),
-            _ => return Err(Malformed("unknown flag")),
-        };
-        let length = self.count(MAX_PAYLOAD, "payload over the limit")?;
-        if length > self.left() {
-            return Err(Malformed("too short"));
-        }
-        let payload = self.bytes.slice(self.at..self.at + length);
-        self.at += length;
-        Ok(Entry {
-            lamport: *lamport,
-            sent_at: *sent_at,
-            kind,
-            past,
-            payload,
-        })
-    }
-
-    fn clock(&mut self, origin: MemberId, zero: bool, budget: &mut usize) -> Result<Entries, Malformed> {
-        let count = self.count(MAX_CLOCK, "clock over the limit")?;
-        if count > self.left() / 17 {
-            return Err(Malformed("too short"));
-        }
-        *budget = budget.checked_sub(count).ok_or(Malformed("clocks over the limit"))?;
-        let mut entries = Entries::with_capacity(count);
-        for _ in 0..count {
-            let member = self.member()?;
-            let seq = self.varint()?;
-            if entries.last().is_some_and(|last| last.0 >= member) {
-                return Err(Malformed("clock entries out of order"));
-            }
-            if member == origin || (seq == 0 && !zero) || seq > MAX_NUMBER {
-                return Err(Malformed("clock entry that cannot be"));
-            }
-            entries.push((member, seq));
-        }
-        Ok(entries)
-    }
-}
-
-fn kind_code(kind: Kind) -> u8 {
-    match kind {
-        Kind::App => 0,
-        Kind::Join => 1,
-        Kind::Leave => 2,
-        Kind::Retire => 3,
-        Kind::Call => 4,
-    }
-}
-
-fn kind_of(code: u8) -> Result<Kind, Malformed> {
-    Ok(match code {
-        0 => Kind::App,
-        1 => Kind::Join,
-        2 => Kind::Leave,
-        3 => Kind::Retire,
-        4 => Kind::Call,
-        _ => return Err(Malformed("unknown kind")),
-    })
-}
-
-fn put_varint(out: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }

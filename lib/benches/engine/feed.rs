@@ -104,11 +104,7 @@ impl Writer {
                 payload: Bytes::from_static(&[0xa5; PAYLOAD]),
             }
         });
-        let run = Run {
-            origin: member(from),
-            first,
-            entries: entries.collect(),
-        };
+        let run = Run::new(member(from), first, entries.collect());
         self.sent[from] += messages as u64;
         self.feed.messages += messages;
         self.feed.runs.push((member(from), run.encode()));

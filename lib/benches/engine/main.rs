@@ -184,9 +184,9 @@ fn deliver(engine: &mut Engine, inputs: impl Iterator<Item = Input>, look: fn(&M
     let mut delivered = 0;
     for input in inputs {
         for output in engine.handle(input, delivered as u64) {
-            if let Output::Deliver { message, .. } = output {
-                look(&message);
-                delivered += 1;
+            if let Output::Deliver { piece, .. } = output {
+                piece.messages().for_each(|message| look(&message));
+                delivered += piece.len();
             }
         }
     }

@@ -204,8 +204,8 @@ impl Engine {
     fn discard_held(&mut self, slot: Slot) -> u64 {
         let mut discarded = 0;
         while let Some(seq) = self.roster[slot].held.last() {
-            self.waiting.remove(&mut self.roster, slot, seq);
-            discarded += 1;
+            let held = self.waiting.remove(&mut self.roster, slot, seq);
+            discarded += held.map_or(0, |held| held.piece.len() as u64);
         }
         discarded
     }

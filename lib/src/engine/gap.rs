@@ -2,6 +2,7 @@
 //! what it skipped.
 
 use crate::clock::Clock;
+use crate::engine::held::Held;
 use crate::engine::io::Notice;
 use crate::engine::roster::Slot;
 use crate::engine::{Engine, Output, Phase, Pulled};
@@ -96,7 +97,7 @@ impl Engine {
     /// and waits for others. What comes after that may not even have room to be held.
     fn is_blocked(&self, slot: Slot, seq: u64) -> bool {
         let known = &self.roster[slot];
-        known.delivered >= seq || known.held.contains_key(&(known.delivered + 1))
+        known.delivered >= seq || known.held.contains(known.delivered + 1)
     }
 
     /// The base that skips least, of those that members offered for messages that nobody has.
@@ -151,23 +152,19 @@ impl Engine {
         let known = &self.roster[slot];
         for below in known.logged_from()..=known.delivered {
             if let Some(position) = self.roster[slot].position(below) {
-                let message = self.log.at(position).clone();
+                let message = self.log.at(position).at(below);
                 self.log.keep(slot, message);
             }
         }
-        let held = self.roster[slot].held.keys().copied();
-        let waiting: Vec<u64> = held.take_while(|held| *held <= seq).collect();
-        for below in waiting {
-            if let Some(held) = self.waiting.remove(&mut self.roster, slot, below) {
-                self.log.keep(slot, held.message);
-            }
+        while self.roster[slot].held.first().is_some_and(|held| held.0 <= seq) {
+            self.skip_held(slot, seq);
         }
         let known = &mut self.roster[slot];
         if !known.speaks() {
             // Its join message is skipped: where it started from in the end is not known, whatever it said before.
             (known.peer.digest, known.peer.acked, known.peer.unmerged) = (Clock::new(), 0, None);
         }
-        known.positions.clear();
+        known.places.clear();
         (known.delivered, known.base) = (seq, seq);
         known.lamport = 0;
         if !known.dirty {
@@ -175,5 +172,29 @@ impl Engine {
             self.own.dirty.push(slot);
         }
         self.ensure_record(slot);
+    }
+
+    /// The first piece that is held of an origin is kept as far as `seq`; the rest of it waits on.
+    fn skip_held(&mut self, slot: Slot, seq: u64) {
+        let known = &mut self.roster[slot];
+        let Some(held) = self.waiting.remove_first(known, slot) else {
+            return;
+        };
+        let mut left = Some(held.piece);
+        while let Some(piece) = left.take_if(|piece| piece.first() <= seq) {
+            let (message, rest) = piece.split_first();
+            self.log.keep(slot, message);
+            left = rest;
+        }
+        if let Some(piece) = left {
+            let rest = Held {
+                piece,
+                needs: Vec::new(),
+                at: 0,
+                waits_for: None,
+                ..held
+            };
+            self.waiting.insert(&mut self.roster[slot], slot, rest);
+        }
     }
 }

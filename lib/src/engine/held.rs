@@ -2,19 +2,20 @@
 //!
 //! Of each origin only the next message can wait for somebody else's; all later ones wait for the one before them.
 //! So the index has one entry an origin at most, and a release costs the entries that changed, never a rescan of
-//! everything held.
+//! everything held. Messages are held in the pieces in which they came.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::engine::roster::{Known, Roster, Slot};
 use crate::id::MemberId;
-use crate::message::{Message, Micros};
+use crate::message::Micros;
+use crate::piece::Piece;
 
-/// A message that waits.
+/// A piece that waits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Held {
-    pub(super) message: Message,
-    /// The clock entries that must be delivered first.
+    pub(super) piece: Piece,
+    /// The clock entries that must be delivered before its first message.
     pub(super) needs: Vec<(MemberId, u64)>,
     /// Entries before this one were found delivered.
     pub(super) at: usize,
@@ -25,13 +26,17 @@ pub(super) struct Held {
     pub(super) told: bool,
 }
 
-/// The held messages of one origin, by seq. They mostly come and go in order, so they lie in a row: at either end
-/// nothing is moved, and nothing is allocated for each.
+/// What is held of one origin, by seq; no message twice. Pieces mostly come and go in order, so they lie in a row: at
+/// either end nothing is moved, and nothing is allocated for each.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(super) struct Row(VecDeque<(u64, Held)>);
+pub(super) struct Row {
+    pieces: VecDeque<Held>,
+    /// Messages in them.
+    messages: usize,
+}
 
-/// Room that an empty row keeps, 170 KiB: some batches of small messages, or it would grow anew with every burst.
-const ROOM: usize = 1024;
+/// Pieces for which an empty row keeps room, 45 KiB: some batches, or it would grow anew with every burst.
+const ROOM: usize = 256;
 
 /// Who waits for whom.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -44,84 +49,90 @@ pub(super) struct Waiting {
 }
 
 impl Row {
+    /// How many messages.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.messages
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &u64> {
-        self.0.iter().map(|entry| &entry.0)
+    /// First and last seq of each piece, ascending.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.pieces.iter().map(|held| (held.piece.first(), held.piece.last()))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Held> {
-        self.0.iter().map(|entry| &entry.1)
+        self.pieces.iter()
     }
 
-    pub(super) fn contains_key(&self, seq: &u64) -> bool {
-        self.place(*seq).is_ok()
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        self.get(seq).is_some()
     }
 
-    pub(super) fn get(&self, seq: &u64) -> Option<&Held> {
-        self.place(*seq).ok().map(|nth| &self.0[nth].1)
+    /// The piece that has that message.
+    pub(super) fn get(&self, seq: u64) -> Option<&Held> {
+        let nth = self.place(seq);
+        self.pieces.get(nth).filter(|held| held.piece.contains(seq))
     }
 
-    pub(super) fn get_mut(&mut self, seq: &u64) -> Option<&mut Held> {
-        self.place(*seq).ok().map(|nth| &mut self.0[nth].1)
+    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Held> {
+        let nth = self.place(seq);
+        self.pieces.get_mut(nth).filter(|held| held.piece.contains(seq))
     }
 
     pub(super) fn first(&self) -> Option<(u64, &Held)> {
-        self.0.front().map(|(seq, held)| (*seq, held))
+        self.pieces.front().map(|held| (held.piece.first(), held))
     }
 
     pub(super) fn first_mut(&mut self) -> Option<&mut Held> {
-        self.0.front_mut().map(|entry| &mut entry.1)
+        self.pieces.front_mut()
     }
 
+    /// The greatest seq.
     pub(super) fn last(&self) -> Option<u64> {
-        self.0.back().map(|entry| entry.0)
+        self.pieces.back().map(|held| held.piece.last())
+    }
+
+    /// Whether some message from one seq to another is here.
+    pub(super) fn overlaps(&self, from: u64, to: u64) -> bool {
+        self.pieces
+            .get(self.place(from))
+            .is_some_and(|held| held.piece.first() <= to)
     }
 
     /// How many there are from one seq to another.
-    pub(super) fn count(&self, from: u64, to: u64) -> usize {
-        let below = |seq: u64| self.place(seq).unwrap_or_else(|nth| nth);
-        below(to + 1).saturating_sub(below(from))
+    pub(super) fn count(&self, from: u64, to: u64) -> u64 {
+        let pieces = self.ranges().skip(self.place(from)).take_while(|range| range.0 <= to);
+        pieces.map(|(first, last)| last.min(to) - first.max(from) + 1).sum()
     }
 
-    fn insert(&mut self, seq: u64, held: Held) {
-        match self.place(seq) {
-            Ok(nth) => self.0[nth].1 = held,
-            Err(nth) => self.0.insert(nth, (seq, held)),
-        }
+    fn insert(&mut self, held: Held) {
+        self.messages += held.piece.len();
+        let nth = self.place(held.piece.first());
+        self.pieces.insert(nth, held);
     }
 
+    /// Takes the piece out that has that message.
     fn remove(&mut self, seq: u64) -> Option<Held> {
-        let nth = self.place(seq).ok()?;
-        let (_, held) = self.0.remove(nth)?;
-        if self.0.is_empty() {
-            self.0.shrink_to(ROOM);
+        let nth = self.place(seq);
+        self.pieces.get(nth).filter(|held| held.piece.contains(seq))?;
+        let held = self.pieces.remove(nth)?;
+        self.messages -= held.piece.len();
+        if self.pieces.is_empty() {
+            self.pieces.shrink_to(ROOM);
         }
         Some(held)
     }
 
-    /// Where a seq is, or would be. Rows without holes are the rule.
-    fn place(&self, seq: u64) -> Result<usize, usize> {
-        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else {
-            return Err(0);
-        };
-        if seq > last.0 {
-            return Err(self.0.len());
+    /// The first piece that does not end before that seq.
+    fn place(&self, seq: u64) -> usize {
+        match self.pieces.back() {
+            Some(last) if last.piece.last() < seq => self.pieces.len(),
+            _ => self.pieces.partition_point(|held| held.piece.last() < seq),
         }
-        if seq < first.0 {
-            return Err(0);
-        }
-        let nth = (seq - first.0) as usize;
-        if self.0.get(nth).is_some_and(|entry| entry.0 == seq) {
-            return Ok(nth);
-        }
-        self.0.binary_search_by_key(&seq, |entry| entry.0)
     }
 }
 
 impl Waiting {
+    /// How many messages.
     pub(super) fn len(&self) -> usize {
         self.messages
     }
@@ -134,8 +145,12 @@ impl Waiting {
             .range((on, missing, 0)..=(on, u64::MAX, Slot::MAX))
             .map(|&(_, needed, slot)| (needed, (slot, roster[slot].delivered + 1)))
             .next();
-        let own = roster[on].held.keys().find(|seq| **seq > missing);
-        other.into_iter().chain(own.map(|&seq| (seq - 1, (on, seq)))).min()
+        let own = roster[on]
+            .held
+            .ranges()
+            .map(|range| range.0)
+            .find(|first| *first > missing);
+        other.into_iter().chain(own.map(|seq| (seq - 1, (on, seq)))).min()
     }
 
     /// Takes one origin whose next message waited for something of `on` that is delivered now.
@@ -151,13 +166,13 @@ impl Waiting {
 
     pub(super) fn insert(&mut self, known: &mut Known, slot: Slot, held: Held) {
         let bytes = cost(&held);
-        self.messages += 1;
+        self.messages += held.piece.len();
         self.bytes += bytes;
         known.held_bytes += bytes;
         if let Some((on, needed)) = held.waits_for {
             self.waits.insert((on, needed, slot));
         }
-        known.held.insert(held.message.dot.seq, held);
+        known.held.insert(held);
     }
 
     /// The next message of `slot`, which is held, waits for this now; the needs before `at` are delivered.
@@ -168,14 +183,14 @@ impl Waiting {
         }
     }
 
-    /// Takes a held message out, whether or not its wait was popped before.
+    /// Takes the piece out that has this message, whether or not its wait was popped before.
     pub(super) fn remove(&mut self, roster: &mut Roster, slot: Slot, seq: u64) -> Option<Held> {
         let held = roster[slot].held.remove(seq)?;
         self.forget(&mut roster[slot], slot, &held);
         Some(held)
     }
 
-    /// Takes the oldest one of an origin out: it is delivered now.
+    /// Takes the first piece of an origin out: it is delivered now.
     pub(super) fn remove_first(&mut self, known: &mut Known, slot: Slot) -> Option<Held> {
         let (seq, _) = known.held.first()?;
         let held = known.held.remove(seq)?;
@@ -185,7 +200,7 @@ impl Waiting {
 
     fn forget(&mut self, known: &mut Known, slot: Slot, held: &Held) {
         let bytes = cost(held);
-        self.messages -= 1;
+        self.messages -= held.piece.len();
         self.bytes -= bytes;
         known.held_bytes -= bytes;
         if let Some((on, needed)) = held.waits_for {
@@ -198,8 +213,9 @@ impl Waiting {
     }
 }
 
-/// What a held message is charged: its bytes, its list, and a flat sum for the structures around it.
+/// What a held piece is charged: its bytes, its list, and flat sums for the structures around it.
 fn cost(held: &Held) -> usize {
-    const OVERHEAD: usize = 256;
-    held.message.payload.len() + held.needs.len() * size_of::<(MemberId, u64)>() + OVERHEAD
+    const OVERHEAD: usize = 208;
+    const EACH: usize = 48;
+    held.piece.payload_bytes() + held.needs.len() * size_of::<(MemberId, u64)>() + held.piece.len() * EACH + OVERHEAD
 }

@@ -6,10 +6,10 @@ use crate::engine::held::Held;
 use crate::engine::io::{Notice, Output};
 use crate::engine::roster::Slot;
 use crate::id::{Dot, MemberId};
-use crate::message::Message;
+use crate::piece::Piece;
 
 impl Engine {
-    pub(super) fn hold(&mut self, slot: Slot, message: Message, needs: Entries, via: Slot) {
+    pub(super) fn hold(&mut self, slot: Slot, piece: Piece, needs: Entries, via: Slot) {
         if needs
             .iter()
             .any(|&(member, seq)| member == self.me && seq > self.roster[self.my_slot].delivered)
@@ -27,12 +27,12 @@ impl Engine {
         self.ensure_record(slot);
         if self.roster[slot].end.settled_at.is_some() && self.config.rules.purge_orphans {
             // It waits for what died with its origin, unless someone has that after all: then it comes in order.
-            let (seq, via) = (message.dot.seq, self.roster[via].id);
-            return self.want(slot, seq, via);
+            let (last, via) = (piece.last(), self.roster[via].id);
+            return self.want(slot, last, via);
         }
-        let (seq, next) = (message.dot.seq, self.roster[slot].delivered + 1);
+        let (seq, next) = (piece.first(), self.roster[slot].delivered + 1);
         let mut held = Held {
-            message,
+            piece,
             needs,
             at: 0,
             waits_for: None,
@@ -41,9 +41,9 @@ impl Engine {
         };
         if seq == next {
             let at = self.first_missing(&held.needs, 0);
-            held.at = at.expect("a message that misses nothing is delivered");
+            held.at = at.expect("a piece that misses nothing is delivered");
             held.waits_for = Some(self.await_cause(held.needs[held.at], via));
-        } else if !self.roster[slot].held.contains_key(&(seq - 1)) {
+        } else if !self.roster[slot].held.contains(seq - 1) {
             self.want(slot, seq - 1, self.roster[via].id);
         }
         self.waiting.insert(&mut self.roster[slot], slot, held);
@@ -53,7 +53,7 @@ impl Engine {
     /// A missing cause by its slot; it is wanted unless it is here and waits itself.
     fn await_cause(&mut self, (member, needed): (MemberId, u64), via: Slot) -> (Slot, u64) {
         let cause = self.roster.ensure(member, self.now);
-        if !self.roster[cause].held.contains_key(&needed) {
+        if !self.roster[cause].held.contains(needed) {
             self.want(cause, needed, self.roster[via].id);
         }
         (cause, needed)
@@ -69,7 +69,13 @@ impl Engine {
             let (Some(newest), true) = (known.held.last(), over) else {
                 return;
             };
-            self.waiting.remove(&mut self.roster, slot, newest);
+            let Some(held) = self.waiting.remove(&mut self.roster, slot, newest) else {
+                return;
+            };
+            if let Some(piece) = held.piece.without_last() {
+                self.waiting
+                    .insert(&mut self.roster[slot], slot, Held { piece, ..held });
+            }
             let origin = self.roster[slot].id;
             self.want(slot, newest, origin);
         }
@@ -117,13 +123,13 @@ impl Engine {
         }
         let held = self.waiting.remove_first(&mut self.roster[slot], slot);
         let held = held.expect("found above");
-        if !self.later_than_causes(slot, held.message.lamport, &held.needs) {
+        if !self.later_than_causes(slot, held.piece.first_lamport(), &held.needs) {
             self.odd(slot, "sends a Lamport time that is not after its causes");
             return false;
         }
         let waited = self.now - held.since;
         // At least 1, so that "was held" can be told from "was deliverable on arrival".
-        self.deliver(slot, held.message, waited.max(1));
+        self.deliver(slot, held.piece, waited.max(1));
         true
     }
 
@@ -137,11 +143,12 @@ impl Engine {
             seq: needed,
         };
         let held = self.waiting.len();
-        let Some(waiting) = self.roster[slot].held.get_mut(&seq) else {
+        let origin = self.roster[slot].id;
+        let Some(waiting) = self.roster[slot].held.get_mut(seq) else {
             return;
         };
         if !std::mem::replace(&mut waiting.told, true) {
-            let dot = waiting.message.dot;
+            let dot = Dot { origin, seq };
             self.out.push(Output::Notice(Notice::Held { dot, needs, held }));
         }
     }

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::engine::frame::Frame;
 use crate::id::{Dot, MemberId, Span};
 use crate::message::{Message, Micros};
+use crate::piece::Piece;
 
 /// One thing that happens to an engine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -66,11 +67,11 @@ pub enum Input {
 /// One thing that an engine wants done or known. In order.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
-    /// A message is delivered, one's own included; joins and leaves too.
+    /// Messages are delivered, one's own included; joins and leaves too.
     Deliver {
-        /// The message.
-        message: Message,
-        /// How long it was held; 0 if it was deliverable on arrival.
+        /// One, or consecutive ones that came together.
+        piece: Piece,
+        /// How long they were held; 0 if they were deliverable on arrival.
         held_for: Micros,
     },
     /// Something that the application should know.

@@ -266,12 +266,12 @@ impl Engine {
         if entering.sponsor != slot || entering.fetch.is_empty() {
             return;
         }
-        for run in pulled.runs.iter().filter(|run| !run.entries.is_empty()) {
+        for run in pulled.runs.iter().filter(|run| !run.is_empty()) {
             strike(
                 &mut entering.fetch,
                 Span {
-                    origin: run.origin,
-                    from: run.first,
+                    origin: run.origin(),
+                    from: run.first(),
                     to: run.last(),
                 },
             );
@@ -314,12 +314,9 @@ impl Engine {
         self.phase = Phase::Member;
         self.schedule_exchange();
         self.timers.pulse = Some(self.now + super::PULSE);
-        let shown: Vec<_> = self.log.iter().cloned().collect();
-        self.out.extend(
-            shown
-                .into_iter()
-                .map(|message| Output::Deliver { message, held_for: 0 }),
-        );
+        let shown = self.log.pieces().cloned();
+        self.out
+            .extend(shown.map(|piece| Output::Deliver { piece, held_for: 0 }));
         let name = Bytes::copy_from_slice(self.intro.name.as_bytes());
         self.speak(Kind::Join, name, 0);
         // Nobody has anything of this member yet: its streams begin at once.

@@ -1,20 +1,25 @@
 //! The log: delivered messages in delivery order, trimmed from the front.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::engine::roster::Slot;
 use crate::message::Message;
+use crate::piece::Piece;
 
-/// Delivered messages in this member's delivery order. A position counts deliveries and never changes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+/// Delivered messages in this member's delivery order, in the pieces in which they were delivered. A position counts
+/// pieces and never changes.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     /// In shelves of equal length, so that growing never moves what is here. Each begins at a multiple of `SHELF`
     /// when it is put up; what is trimmed leaves the first one.
-    shelves: VecDeque<VecDeque<(Slot, Message)>>,
+    shelves: VecDeque<VecDeque<Item>>,
+    /// Messages.
     len: usize,
-    /// Position of the first message that is still here.
+    /// Position of the first piece that is still here, and of the next one.
     first: u64,
+    next: u64,
     bytes: usize,
     /// Messages below the cut that were not stable when this member joined, and held ones that a gap skipped:
     /// kept for others' repair, never shown.
@@ -22,59 +27,96 @@ pub(super) struct Log {
     kept_bytes: usize,
 }
 
+/// A piece in the log.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) slot: Slot,
+    pub(super) piece: Piece,
+    /// What it is charged.
+    pub(super) bytes: usize,
+}
+
 /// Positions of one shelf: few enough that a small group's log is small.
 const SHELF: usize = 256;
 
 impl Log {
-    /// Appends; returns the position.
-    pub(super) fn push(&mut self, slot: Slot, message: Message) -> u64 {
-        let last = self.shelves.back().and_then(VecDeque::back);
-        let shares = last.is_some_and(|last| Arc::ptr_eq(&last.1.past, &message.past));
-        self.bytes += cost(&message, shares);
-        let position = self.first + self.len as u64;
+    /// Appends; returns the position, if it is a new one: a piece may go on where the last one ended.
+    pub(super) fn push(&mut self, slot: Slot, piece: Piece) -> Option<u64> {
+        self.len += piece.len();
+        let last = self.shelves.back_mut().and_then(VecDeque::back_mut);
+        let shares = last
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last.piece.past(), piece.past()));
+        let bytes = cost(&piece, shares);
+        self.bytes += bytes;
+        if let Some(last) = last
+            && last.piece.extend(&piece)
+        {
+            last.bytes += bytes;
+            return None;
+        }
+        let position = self.next;
         if self.shelves.is_empty() {
             self.shelves.push_back(VecDeque::new());
         } else if position.is_multiple_of(SHELF as u64) {
             self.shelves.push_back(VecDeque::with_capacity(SHELF));
         }
         let shelf = self.shelves.back_mut().expect("put up above");
-        shelf.push_back((slot, message));
-        self.len += 1;
-        position
+        shelf.push_back(Item { slot, piece, bytes });
+        self.next += 1;
+        Some(position)
     }
 
-    pub(super) fn at(&self, position: u64) -> &Message {
+    pub(super) fn at(&self, position: u64) -> &Piece {
         let shelf = SHELF as u64;
         let (nth, in_shelf) = match position / shelf - self.first / shelf {
             0 => (0, position - self.first),
             nth => (nth, position % shelf),
         };
-        &self.shelves[nth as usize][in_shelf as usize].1
+        &self.shelves[nth as usize][in_shelf as usize].piece
     }
 
-    pub(super) fn front(&self) -> Option<&(Slot, Message)> {
+    pub(super) fn front(&self) -> Option<&Item> {
         self.shelves.front()?.front()
     }
 
-    pub(super) fn pop_front(&mut self) -> Option<(Slot, Message)> {
+    /// Lets the first piece go.
+    pub(super) fn pop_piece(&mut self) -> Option<Item> {
         let shelf = self.shelves.front_mut()?;
-        let (slot, message) = shelf.pop_front()?;
+        let item = shelf.pop_front()?;
         if shelf.is_empty() {
             self.shelves.pop_front();
         }
-        self.len -= 1;
+        self.len -= item.piece.len();
         self.first += 1;
-        let shares = self
-            .front()
-            .is_some_and(|next| Arc::ptr_eq(&next.1.past, &message.past));
-        self.bytes -= cost(&message, shares);
-        Some((slot, message))
+        self.bytes -= item.bytes;
+        Some(item)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
-        self.shelves.iter().flatten().map(|entry| &entry.1)
+    /// Lets the first message of the first piece go.
+    pub(super) fn pop_message(&mut self) -> Option<Item> {
+        let item = self.shelves.front_mut()?.front_mut()?;
+        let slot = item.slot;
+        let (first, rest) = item.piece.clone().split_first();
+        let Some(rest) = rest else { return self.pop_piece() };
+        let bytes = item.bytes / item.piece.len();
+        item.piece = rest;
+        item.bytes -= bytes;
+        self.bytes -= bytes;
+        self.len -= 1;
+        let piece = Piece::One(first);
+        Some(Item { slot, piece, bytes })
     }
 
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.shelves.iter().flatten().map(|item| &item.piece)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Message> {
+        self.pieces().flat_map(Piece::messages)
+    }
+
+    /// Messages in it.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -85,7 +127,7 @@ impl Log {
     }
 
     pub(super) fn keep(&mut self, slot: Slot, message: Message) {
-        let bytes = cost(&message, false);
+        let bytes = cost_of_one(&message, false);
         if self.kept.insert((slot, message.dot.seq), message).is_none() {
             self.kept_bytes += bytes;
         }
@@ -97,7 +139,7 @@ impl Log {
         self.kept.retain(|&(slot, seq), message| {
             let keep = needed(slot, seq);
             if !keep {
-                *bytes -= cost(message, false);
+                *bytes -= cost_of_one(message, false);
             }
             keep
         });
@@ -108,7 +150,7 @@ impl Log {
         let Some((_, message)) = self.kept.pop_first() else {
             return false;
         };
-        self.kept_bytes -= cost(&message, false);
+        self.kept_bytes -= cost_of_one(&message, false);
         true
     }
 
@@ -117,12 +159,42 @@ impl Log {
     }
 }
 
-/// What a message is charged in the log. A clock is charged to one of the neighbours that share it. Whether two
-/// neighbours share is seen from either side, so what `push` adds `pop_front` takes away in the end.
-fn cost(message: &Message, shares: bool) -> usize {
+impl PartialEq for Log {
+    /// As messages, in whatever pieces they came; and by what they are charged, for that decides what is trimmed.
+    fn eq(&self, other: &Self) -> bool {
+        (self.len, self.bytes, &self.kept) == (other.len, other.bytes, &other.kept) && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Log {}
+
+impl Hash for Log {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.len, self.bytes, &self.kept).hash(state);
+        self.iter().for_each(|message| message.hash(state));
+    }
+}
+
+/// What a piece is charged in the log. A clock that the piece before it has too is charged there.
+fn cost(piece: &Piece, shares: bool) -> usize {
+    // For each message its head, and its place in the bytes of the run.
+    const EACH: usize = 48;
+    // The piece and its place in the log, its position, the run and its lists, and what the allocator adds.
+    const OVERHEAD: usize = 360;
+    match piece {
+        Piece::One(message) => cost_of_one(message, shares),
+        Piece::Many(part) => part.payload_bytes() + part.len() * EACH + clock_bytes(piece, shares) + OVERHEAD,
+    }
+}
+
+fn cost_of_one(message: &Message, shares: bool) -> usize {
     // The message and its place, 112 bytes; its position and, if it is an own one, its size and changes; the header of
     // a clock, and what the allocator adds to that.
-    const OVERHEAD: usize = 208;
+    const OVERHEAD: usize = 216;
     let clock = if shares { 0 } else { message.past.len() * 24 };
     message.payload.len() + clock + OVERHEAD
+}
+
+fn clock_bytes(piece: &Piece, shares: bool) -> usize {
+    if shares { 0 } else { piece.past().len() * 24 }
 }

@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// The delivered messages that are still kept, in delivery order.
-    pub fn log(&self) -> impl Iterator<Item = &Message> {
+    pub fn log(&self) -> impl Iterator<Item = Message> {
         self.log.iter()
     }
 
@@ -101,20 +101,22 @@ impl Engine {
     /// Messages that are held, each origin's in order.
     pub fn held(&self) -> impl Iterator<Item = HeldView> + '_ {
         self.roster.all().flat_map(move |(_, known)| {
-            known.held.values().map(move |held| {
-                let Dot { origin, seq } = held.message.dot;
-                let needs = match held.waits_for {
-                    Some((on, seq)) => Dot {
-                        origin: self.roster[on].id,
-                        seq,
-                    },
-                    None => Dot { origin, seq: seq - 1 },
-                };
-                HeldView {
-                    dot: held.message.dot,
-                    needs,
-                    since: held.since,
-                }
+            known.held.values().flat_map(move |held| {
+                let (origin, first) = (known.id, held.piece.first());
+                (first..=held.piece.last()).map(move |seq| {
+                    let needs = match held.waits_for.filter(|_| seq == first) {
+                        Some((on, seq)) => Dot {
+                            origin: self.roster[on].id,
+                            seq,
+                        },
+                        None => Dot { origin, seq: seq - 1 },
+                    };
+                    HeldView {
+                        dot: Dot { origin, seq },
+                        needs,
+                        since: held.since,
+                    }
+                })
             })
         })
     }
@@ -166,13 +168,13 @@ impl Engine {
         };
         let known = &self.roster[slot];
         if let Some(position) = known.position(dot.seq) {
-            return Whereabouts::Delivered(self.log.at(position).clone());
+            return Whereabouts::Delivered(self.log.at(position).at(dot.seq));
         }
         if dot.seq <= known.delivered {
             return Whereabouts::Past;
         }
-        if let Some(held) = known.held.get(&dot.seq) {
-            let clock = held.message.clock();
+        if let Some(held) = known.held.get(dot.seq) {
+            let clock = held.piece.at(dot.seq).clock();
             let missing = self.missing_causes(&clock, dot);
             return Whereabouts::Held { clock, missing };
         }
@@ -195,7 +197,7 @@ impl Engine {
                     from: known.delivered + 1,
                     to,
                 };
-                let held = known.held.count(span.from, span.to) as u64;
+                let held = known.held.count(span.from, span.to);
                 let asked = known.want.as_ref().map_or(Vec::new(), |want| want.asked.clone());
                 let has = |id: &MemberId| {
                     self.roster
@@ -232,11 +234,14 @@ impl Engine {
             }
             let mut next = known.delivered + 1;
             for held in known.held.values() {
-                let seq = held.message.dot.seq;
+                let seq = held.piece.first();
                 let is_next = std::mem::take(&mut next) == seq;
                 let waits = held.waits_for.map(|(on, needed)| self.roster[on].delivered < needed);
                 if waits != is_next.then_some(true) {
-                    return Err(format!("{} is held, and not under what it misses", held.message.dot));
+                    return Err(format!(
+                        "{}:{seq} is held, and not under what it misses",
+                        known.id.short()
+                    ));
                 }
             }
         }
@@ -251,7 +256,7 @@ impl Engine {
             ));
         }
         let mine = &self.roster[self.my_slot];
-        if mine.positions.len() != self.own.sizes.len() || self.own.sizes.len() != self.own.changes.len() {
+        if mine.places.len() != self.own.sizes.len() || self.own.sizes.len() != self.own.changes.len() {
             return Err("own messages in the log and their sizes differ in number".into());
         }
         if mine

@@ -4,46 +4,31 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Entries, set_entry};
+use crate::clock::Entries;
 use crate::engine::io::Output;
 use crate::engine::roster::{Slot, Stream};
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message, Micros};
-use crate::run::{Entry, Past, Run};
+use crate::piece::{self, Needs, Piece};
+use crate::run::Run;
 
 /// A stamp may be ahead of everything known by this much: more than any honest group sends in its life, and far
 /// from where Lamport times would end.
 const LAMPORT_JUMP: u64 = 1 << 32;
-
-/// What is to be checked before a message may be delivered, besides its origin's previous one.
-enum Needs {
-    /// Entries that changed since the origin's previous message.
-    Changed(Entries),
-    /// All entries of its clock.
-    All,
-}
 
 impl Engine {
     pub(super) fn on_push(&mut self, slot: Slot, run: Run) {
         if self.is_finding() {
             return;
         }
-        if run.origin != self.roster[slot].id {
+        if run.origin() != self.roster[slot].id {
             return self.odd(slot, "pushes another member's messages");
         }
-        let mut restart = false;
-        for (seq, mut entry) in (run.first..).zip(run.entries) {
-            let past = std::mem::replace(&mut entry.past, Past::Changes(Entries::new()));
-            let Some((past, needs)) = self.decode(slot, seq, past) else {
-                let stream_last = self.roster[slot].stream.as_ref().map_or(0, |stream| stream.last);
-                if seq <= stream_last {
-                    continue;
-                }
-                restart = true;
-                break;
-            };
-            self.accept(slot, message(run.origin, seq, entry, past), needs, slot);
+        let decoded = self.decode(slot, run);
+        let restart = decoded.is_none();
+        for (piece, needs) in decoded.unwrap_or_default() {
+            self.accept(slot, piece, needs, slot);
             if matches!(self.phase, Phase::Over) {
                 return;
             }
@@ -51,31 +36,27 @@ impl Engine {
         self.acknowledge(slot, restart);
     }
 
-    /// The clock of the next message of a stream, and what of it is to be checked.
-    fn decode(&mut self, slot: Slot, seq: u64, past: Past) -> Option<(Arc<Entries>, Needs)> {
+    /// The next messages of a stream with their clocks, and what of these is to be checked. Nothing, if the stream has a
+    /// hole before them.
+    fn decode(&mut self, slot: Slot, run: Run) -> Option<Vec<(Piece, Needs)>> {
         let strict = self.config.rules.decode_only_next;
         let stream = &mut self.roster[slot].stream;
-        match (past, stream) {
-            // A repetition. To follow it back would turn what is still on its way into a hole, and every hole into
-            // another repetition.
-            (_, Some(last)) if last.last >= seq => None,
-            (Past::Full(list), stream) => {
-                let past = Arc::new(list);
-                *stream = Some(Stream {
-                    last: seq,
-                    past: past.clone(),
-                });
-                Some((past, Needs::All))
-            }
-            (Past::Changes(list), Some(last)) if last.last + 1 == seq || (!strict && last.last < seq) => {
-                last.last = seq;
-                if !list.is_empty() {
-                    last.past = changed(&last.past, &list);
-                }
-                Some((last.past.clone(), Needs::Changed(list)))
-            }
-            (Past::Changes(_), _) => None,
+        let last = stream.as_ref().map_or(0, |stream| stream.last);
+        // A repetition. To follow it back would turn what is still on its way into a hole, and every hole into another
+        // repetition.
+        let known = (last + 1).saturating_sub(run.first());
+        if known >= run.len() as u64 {
+            return Some(Vec::new());
         }
+        let past = match stream {
+            _ if known == 0 && run.starts_with_full_clock() => Arc::default(),
+            Some(stream) if last + 1 >= run.first() || !strict => stream.past.clone(),
+            _ => return None,
+        };
+        let last = run.last();
+        let (pieces, past) = piece::cut(run, known as usize, past);
+        *stream = Some(Stream { last, past });
+        Some(pieces)
     }
 
     fn acknowledge(&mut self, slot: Slot, restart: bool) {
@@ -83,7 +64,7 @@ impl Engine {
         known.owed = false;
         let received = match (&known.stream, restart) {
             (Some(stream), false) => stream.last,
-            _ => contiguous(known.delivered, known.held.keys()),
+            _ => contiguous(known.delivered, known.held.ranges()),
         };
         // A joiner may have to start over from a lower cut, and what it said before may arrive late.
         let delivered = if self.is_joining() {
@@ -119,23 +100,20 @@ impl Engine {
 
     /// Takes messages from someone who relays them: self-contained, full clock first.
     pub(super) fn accept_relayed(&mut self, via: Slot, run: Run) {
-        if !self.admits(run.origin) {
+        let origin = run.origin();
+        if !self.admits(origin) {
             return self.odd(via, "names more origins than a group may have");
         }
-        let slot = self.roster.ensure(run.origin, self.now);
-        let mut last: Option<Arc<Entries>> = None;
-        for (seq, entry) in (run.first..).zip(run.entries) {
-            let (past, needs) = match (&entry.past, &last) {
-                (Past::Full(list), _) => (Arc::new(list.clone()), Needs::All),
-                (Past::Changes(list), Some(last)) => (changed(last, list), Needs::Changed(list.clone())),
-                (Past::Changes(_), None) => return self.odd(via, "answers with a run that has no full clock"),
-            };
-            last = Some(past.clone());
-            let message = message(run.origin, seq, entry, past);
-            if seq <= self.cut.get(run.origin) {
-                self.log.keep(slot, message);
+        if !run.is_empty() && !run.starts_with_full_clock() {
+            return self.odd(via, "answers with a run that has no full clock");
+        }
+        let slot = self.roster.ensure(origin, self.now);
+        let cut = self.cut.get(origin);
+        for (piece, needs) in piece::cut(run, 0, Arc::default()).0 {
+            if piece.first() > cut {
+                self.accept(slot, piece, needs, via);
             } else {
-                self.accept(slot, message, needs, via);
+                self.keep_below(cut, slot, piece, via);
             }
             if matches!(self.phase, Phase::Over) {
                 return;
@@ -143,35 +121,61 @@ impl Engine {
         }
     }
 
-    /// A message with its exact clock: delivered now, held, or known already.
-    fn accept(&mut self, slot: Slot, message: Message, needs: Needs, via: Slot) {
-        let seq = message.dot.seq;
+    /// Keeps what is below the cut for others' repair; takes what is above it.
+    fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
+        for message in piece.messages() {
+            if message.dot.seq <= cut {
+                self.log.keep(slot, message);
+            } else {
+                self.accept(slot, Piece::One(message), Needs::Changed(Entries::new()), via);
+            }
+        }
+    }
+
+    /// A piece with its exact clock: delivered now, held, or known already.
+    fn accept(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
+        let (first, last) = (piece.first(), piece.last());
         let known = &self.roster[slot];
-        if seq <= known.delivered || known.held.contains_key(&seq) {
+        if last <= known.delivered {
             return;
+        }
+        if first <= known.delivered || known.held.overlaps(first, last) {
+            return self.accept_each(slot, piece, needs, via);
         }
         if slot == self.my_slot {
             return self.odd(via, "knows messages of this member that it never sent");
         }
-        if message.lamport > self.lamport.saturating_add(LAMPORT_JUMP) {
+        if piece.last_lamport() > self.lamport.saturating_add(LAMPORT_JUMP) {
             return self.odd(via, "sends a Lamport time far ahead of everything known");
         }
         let list = match &needs {
             Needs::Changed(list) => list,
-            Needs::All => &*message.past,
+            Needs::All => &**piece.past(),
         };
-        if seq == known.delivered + 1 && self.first_missing(list, 0).is_none() {
-            if !self.later_than_causes(slot, message.lamport, list) {
+        if first == known.delivered + 1 && self.first_missing(list, 0).is_none() {
+            if !self.later_than_causes(slot, piece.first_lamport(), list) {
                 return self.odd(via, "sends a Lamport time that is not after its causes");
             }
-            self.deliver(slot, message, 0);
+            self.deliver(slot, piece, 0);
             return self.wake(slot);
         }
         let needs = match needs {
             Needs::Changed(list) => list,
-            Needs::All => message.past.to_vec(),
+            Needs::All => piece.past().to_vec(),
         };
-        self.hold(slot, message, needs, via);
+        self.hold(slot, piece, needs, via);
+    }
+
+    /// Some of the piece is known already, perhaps all.
+    fn accept_each(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
+        let mut needs = Some(needs);
+        for message in piece.messages() {
+            let needs = needs.take().unwrap_or(Needs::Changed(Entries::new()));
+            let (seq, known) = (message.dot.seq, &self.roster[slot]);
+            if seq > known.delivered && !known.held.contains(seq) && !matches!(self.phase, Phase::Over) {
+                self.accept(slot, Piece::One(message), needs, via);
+            }
+        }
     }
 
     /// The first entry from `at` on that is not delivered.
@@ -196,16 +200,18 @@ impl Engine {
                 .all(|&(member, seq)| self.roster.find(member).is_none_or(|cause| after(cause, seq)))
     }
 
-    /// The one place where a message becomes delivered, one's own included.
-    pub(super) fn deliver(&mut self, slot: Slot, message: Message, held_for: Micros) {
-        let (mine, Dot { seq, .. }) = (slot == self.my_slot, message.dot);
+    /// The one place where messages become delivered, one's own included.
+    pub(super) fn deliver(&mut self, slot: Slot, piece: Piece, held_for: Micros) {
+        let (mine, first, last) = (slot == self.my_slot, piece.first(), piece.last());
         let before = self.roster[slot].delivered;
-        if seq != before + 1 {
-            return self.broken(format!("{} would be delivered after {before}", message.dot));
+        if first != before + 1 {
+            let origin = piece.origin();
+            let dot = Dot { origin, seq: first };
+            return self.broken(format!("{dot} would be delivered after {before}"));
         }
         let known = &mut self.roster[slot];
-        known.delivered = seq;
-        known.lamport = message.lamport;
+        known.delivered = last;
+        known.lamport = piece.last_lamport();
         if !mine && !known.dirty {
             known.dirty = true;
             self.own.dirty.push(slot);
@@ -215,13 +221,20 @@ impl Engine {
             self.owed.push(slot);
             super::no_later(&mut self.timers.acks, self.now + self.config.ack_delay);
         }
-        self.lamport = self.lamport.max(message.lamport);
-        self.since_digest += message.payload.len() + 64;
-        let position = self.log.push(slot, message.clone());
-        self.roster[slot].positions.push_back(position);
-        self.note_kind(slot, &message);
+        self.lamport = self.lamport.max(piece.last_lamport());
+        self.since_digest += piece.payload_bytes() + 64 * piece.len();
+        if let Some(position) = self.log.push(slot, piece.clone()) {
+            self.roster[slot].places.push_back((first, position));
+        }
+        if let Piece::One(message) = &piece {
+            self.note_kind(slot, message);
+        }
+        self.ensure_record(slot);
+        if !mine && self.roster[slot].bound().is_some_and(|bound| bound < last) {
+            self.reopen(slot);
+        }
         if !self.is_joining() {
-            self.out.push(Output::Deliver { message, held_for });
+            self.out.push(Output::Deliver { piece, held_for });
         }
     }
 
@@ -243,45 +256,13 @@ impl Engine {
             }
             Kind::Leave => self.note_left(slot, message.dot.seq),
         }
-        self.ensure_record(slot);
-        if slot != self.my_slot && self.roster[slot].bound().is_some_and(|last| last < message.dot.seq) {
-            self.reopen(slot);
-        }
     }
-}
-
-fn message(origin: MemberId, seq: u64, entry: Entry, past: Arc<Entries>) -> Message {
-    let Entry {
-        lamport,
-        sent_at,
-        kind,
-        payload,
-        ..
-    } = entry;
-    Message {
-        dot: Dot { origin, seq },
-        lamport,
-        sent_at,
-        kind,
-        past,
-        payload,
-    }
-}
-
-/// A clock with some entries replaced; the same list if none is.
-pub(super) fn changed(past: &Arc<Entries>, changes: &[(MemberId, u64)]) -> Arc<Entries> {
-    if changes.is_empty() {
-        return past.clone();
-    }
-    let mut entries = Entries::with_capacity(past.len() + changes.len());
-    entries.extend_from_slice(past);
-    for &(member, seq) in changes {
-        set_entry(&mut entries, member, seq);
-    }
-    Arc::new(entries)
 }
 
 /// The last seq up to which nothing is missing.
-fn contiguous<'a>(delivered: u64, held: impl Iterator<Item = &'a u64>) -> u64 {
-    held.fold(delivered, |upto, &seq| if seq == upto + 1 { seq } else { upto })
+fn contiguous(delivered: u64, held: impl Iterator<Item = (u64, u64)>) -> u64 {
+    held.fold(
+        delivered,
+        |upto, (first, last)| if first == upto + 1 { last } else { upto },
+    )
 }

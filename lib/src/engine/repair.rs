@@ -180,15 +180,15 @@ impl Engine {
         let Some(want) = &known.want else { return Vec::new() };
         let mut spans = Vec::new();
         let mut from = known.delivered + 1;
-        for &seq in known.held.keys().take_while(|&&seq| seq <= want.upto) {
-            if seq > from && spans.len() < HOLES {
+        for (first, last) in known.held.ranges().take_while(|range| range.0 <= want.upto) {
+            if first > from && spans.len() < HOLES {
                 spans.push(Span {
                     origin: known.id,
                     from,
-                    to: seq - 1,
+                    to: first - 1,
                 });
             }
-            from = seq + 1;
+            from = last + 1;
         }
         if from <= want.upto && spans.len() < HOLES {
             spans.push(Span {
@@ -274,10 +274,10 @@ impl Engine {
         }
     }
 
-    fn message(&self, slot: Slot, seq: u64) -> &Message {
+    fn message(&self, slot: Slot, seq: u64) -> Message {
         match self.roster[slot].position(seq) {
-            Some(position) => self.log.at(position),
-            None => &self.log.kept[&(slot, seq)],
+            Some(position) => self.log.at(position).at(seq),
+            None => self.log.kept[&(slot, seq)].clone(),
         }
     }
 
@@ -305,12 +305,12 @@ impl Engine {
                     seq: first,
                 };
                 let mut writer = RunWriter::new(dot, run.len(), self.config.pull_bytes.min(4096));
-                let mut before: Option<&Message> = None;
+                let mut before: Option<Message> = None;
                 for &(_, slot, seq) in run {
                     let message = self.message(slot, seq);
                     match before {
-                        None => writer.full(message),
-                        Some(before) => writer.changes(message, &difference(before, message)),
+                        None => writer.full(&message),
+                        Some(before) => writer.changes(&message, &difference(&before, &message)),
                     }
                     before = Some(message);
                 }

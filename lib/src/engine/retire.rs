@@ -52,7 +52,7 @@ impl Engine {
         known.retired = Some(known.retired.map_or(n, |before| before.max(n)));
         if !self.config.rules.tombstones {
             (known.delivered, known.base) = (0, 0);
-            known.positions.clear();
+            known.places.clear();
         }
         if !known.dirty {
             known.dirty = true;

@@ -36,8 +36,8 @@ pub(super) struct Known {
     pub(super) base: u64,
     /// Lamport time of the last delivered one; 0 if that is below the cut.
     pub(super) lamport: u64,
-    /// Log positions of its messages `delivered - positions.len() + 1 ..= delivered`.
-    pub(super) positions: VecDeque<u64>,
+    /// Where its messages are in the log, up to `delivered`: the first seq of each piece, and the piece's position.
+    pub(super) places: VecDeque<(u64, u64)>,
     /// Where its push stream stands, to decode change lists.
     pub(super) stream: Option<Stream>,
     /// Its messages that wait, by seq.
@@ -234,7 +234,7 @@ impl Known {
             delivered: 0,
             base: 0,
             lamport: 0,
-            positions: VecDeque::new(),
+            places: VecDeque::new(),
             stream: None,
             held: Row::default(),
             held_bytes: 0,
@@ -309,13 +309,29 @@ impl Known {
 
     /// The seq of its oldest message in the log; `delivered + 1` if there is none.
     pub(super) fn logged_from(&self) -> u64 {
-        self.delivered + 1 - self.positions.len() as u64
+        self.places.front().map_or(self.delivered + 1, |place| place.0)
     }
 
-    /// The log position of one of its messages.
+    /// The first of its pieces in the log, from `first` to `last`, was trimmed up to `upto`.
+    pub(super) fn trimmed(&mut self, first: u64, upto: u64, last: u64) {
+        // What a gap skipped over is not indexed any more.
+        let Some(place) = self.places.front_mut().filter(|place| place.0 == first) else {
+            return;
+        };
+        place.0 = upto + 1;
+        if upto == last {
+            self.places.pop_front();
+        }
+        self.base = self.base.max(upto);
+    }
+
+    /// The log position of the piece that has one of its messages.
     pub(super) fn position(&self, seq: u64) -> Option<u64> {
-        let from = self.logged_from();
-        (seq >= from && seq <= self.delivered).then(|| self.positions[(seq - from) as usize])
+        if seq > self.delivered {
+            return None;
+        }
+        let after = self.places.partition_point(|place| place.0 <= seq);
+        Some(self.places.get(after.checked_sub(1)?)?.1)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::engine::roster::{Pusher, Slot};
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::Dot;
 use crate::message::{Kind, Message};
+use crate::piece::Piece;
 use crate::run::{RunWriter, encoded_bound};
 
 /// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
@@ -69,7 +70,7 @@ impl Engine {
             past,
             payload,
         };
-        self.deliver(self.my_slot, message, 0);
+        self.deliver(self.my_slot, Piece::One(message), 0);
         self.wake(self.my_slot);
         dot
     }
@@ -291,7 +292,10 @@ impl Engine {
         let mut writer = RunWriter::new(dot, count, capacity.min(self.config.batch_bytes * 2));
         for seq in batch.after + 1..=batch.upto {
             let nth = (seq - first) as usize;
-            let message = self.log.at(mine.positions[nth]);
+            // Own messages are in the log one by one.
+            let Piece::One(message) = self.log.at(mine.places[nth].1) else {
+                unreachable!("own messages are logged one by one");
+            };
             if batch.fresh && seq == batch.after + 1 {
                 writer.full(message);
             } else {

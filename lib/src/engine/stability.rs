@@ -72,21 +72,19 @@ impl Engine {
         self.log.release_kept(|slot, seq| !is_stable(slot, seq));
         // What is below the base anyway goes first: letting it go changes nothing of what is told to others.
         while self.log.bytes() > hard && self.log.drop_kept() {}
-        while let Some((slot, message)) = self.log.front() {
-            let (slot, seq, bytes) = (*slot, message.dot.seq, self.log.bytes());
-            if bytes <= budget || !(is_stable(slot, seq) || bytes > hard) {
-                break;
-            }
-            let Some((_, message)) = self.log.pop_front() else {
-                break;
+        while let Some(item) = self.log.front() {
+            let (slot, first, last, bytes) = (item.slot, item.piece.first(), item.piece.last(), self.log.bytes());
+            // As a whole, unless a part is enough, or is all that may go.
+            let whole = bytes > budget + item.bytes && is_stable(slot, last);
+            let part = bytes > budget && (is_stable(slot, first) || bytes > hard);
+            let item = match (whole, part) {
+                (true, _) => self.log.pop_piece(),
+                (_, true) => self.log.pop_message(),
+                (false, false) => break,
             };
-            self.base_lamport = self.base_lamport.max(message.lamport);
-            let known = &mut self.roster[slot];
-            // What a gap skipped over is not indexed any more.
-            if known.logged_from() == seq {
-                known.positions.pop_front();
-                known.base = known.base.max(seq);
-            }
+            let Some(item) = item else { break };
+            self.base_lamport = self.base_lamport.max(item.piece.last_lamport());
+            self.roster[slot].trimmed(first, item.piece.last(), last);
             if slot == self.my_slot {
                 self.own.changes.pop_front();
                 self.own.sizes.pop_front();

@@ -2,6 +2,7 @@
 
 use crate::engine::{Batch, Frame, Input, Notice, Output};
 use crate::event::Event;
+use crate::group::backlog::Told;
 use crate::group::call::Request;
 use crate::group::show;
 use crate::group::task::Task;
@@ -9,6 +10,7 @@ use crate::group::turn::Turn;
 use crate::id::MemberId;
 use crate::message::{Kind, Member, Message, Micros};
 use crate::net::rpc::{Call, Path};
+use crate::piece::Piece;
 
 /// Encoded batches that are kept for other links that will ask for the same: those in flight at a time.
 const ENCODED: usize = 8;
@@ -32,7 +34,7 @@ impl Task {
         for output in outputs.drain(..) {
             // Most are these, and large: they are not moved more often than they must.
             match output {
-                Output::Deliver { message, held_for } => self.on_deliver(message, held_for),
+                Output::Deliver { piece, held_for } => self.on_deliver(piece, held_for),
                 output => self.on_output(output),
             }
         }
@@ -50,7 +52,7 @@ impl Task {
 
     fn on_output(&mut self, output: Output) {
         match output {
-            Output::Deliver { message, held_for } => self.on_deliver(message, held_for),
+            Output::Deliver { piece, held_for } => self.on_deliver(piece, held_for),
             Output::Notice(notice) => self.on_notice(notice),
             Output::Send { to, frame } => {
                 if let Some(frame) = self.state.turn.answer(to, frame) {
@@ -77,20 +79,35 @@ impl Task {
             Output::Left => self.state.over = true,
             Output::Broken(reason) => {
                 tracing::error!(reason, "the group stopped: an invariant does not hold");
-                self.state.pending.push_back(Event::Broken { reason });
+                self.state.pending.add(Told::Event(Event::Broken { reason }), 0);
                 self.state.over = true;
             }
         }
     }
 
-    fn on_deliver(&mut self, message: Message, held_for: Micros) {
+    fn on_deliver(&mut self, piece: Piece, held_for: Micros) {
+        let payload_bytes = piece.payload_bytes();
+        match piece {
+            Piece::One(message) => self.on_message(message, payload_bytes, held_for),
+            Piece::Many(part) => {
+                let from = self.member(part.origin());
+                self.state
+                    .pending
+                    .add(Told::Messages { part, from, held_for }, payload_bytes);
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: Message, payload_bytes: usize, held_for: Micros) {
         if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
             self.note_members();
             self.state.members_changed = false;
             self.entered(Ok(()));
         }
-        let from = self.member(&message);
-        self.state.pending_bytes += message.payload.len();
+        if message.kind == Kind::Join {
+            self.name(&message);
+        }
+        let from = self.member(message.dot.origin);
         let event = match message.kind {
             Kind::Call if message.dot.origin != self.shared.me.id => Event::Called(Request {
                 from,
@@ -100,7 +117,7 @@ impl Task {
             }),
             _ => show::delivered(message, from, held_for),
         };
-        self.state.pending.push_back(event);
+        self.state.pending.add(Told::Event(event), payload_bytes);
     }
 
     /// Tells whoever waits in `Node::join`, if it still does.
@@ -125,7 +142,9 @@ impl Task {
                 .cloned()
                 .unwrap_or(Member { id, name: "".into() })
         };
-        self.state.pending.extend(show::notice(notice, name));
+        if let Some(event) = show::notice(notice, name) {
+            self.state.pending.add(Told::Event(event), 0);
+        }
     }
 
     pub(super) fn push(&mut self, to: MemberId, batch: Batch) {
@@ -172,27 +191,29 @@ impl Task {
         }
     }
 
-    fn member(&mut self, message: &Message) -> Member {
-        let id = message.dot.origin;
+    fn member(&mut self, id: MemberId) -> Member {
         if let Some(speaker) = self.state.speaker.as_ref().filter(|speaker| speaker.id == id) {
             return speaker.clone();
         }
-        let member = self.find_member(id, message);
+        let named = |member: &&Member| !member.name.is_empty();
+        let member = match self.state.members.get(&id).filter(named) {
+            Some(member) => member.clone(),
+            None => Member {
+                id,
+                name: self.shared.name_of(id).unwrap_or_else(|| "".into()),
+            },
+        };
         // What is known only by its id may be named any time.
         self.state.speaker = Some(member.clone()).filter(|member| !member.name.is_empty());
         member
     }
 
-    fn find_member(&mut self, id: MemberId, message: &Message) -> Member {
-        if let Some(member) = self.state.members.get(&id).filter(|member| !member.name.is_empty()) {
-            return member.clone();
+    /// A join message brings the name of one that is not known by name yet.
+    fn name(&mut self, join: &Message) {
+        let id = join.dot.origin;
+        if self.state.members.get(&id).is_none_or(|member| member.name.is_empty()) {
+            let name = String::from_utf8_lossy(&join.payload).into_owned().into();
+            self.state.members.insert(id, Member { id, name });
         }
-        let name = match message.kind {
-            Kind::Join => String::from_utf8_lossy(&message.payload).into_owned().into(),
-            _ => self.shared.name_of(id).unwrap_or_else(|| "".into()),
-        };
-        let member = Member { id, name };
-        self.state.members.insert(id, member.clone());
-        member
     }
 }

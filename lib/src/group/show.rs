@@ -34,7 +34,7 @@ pub(super) fn delivered(message: Message, from: Member, held_for: Micros) -> Eve
     }
 }
 
-fn delivery(message: Message, from: Member, held_for: Micros) -> Delivery {
+pub(super) fn delivery(message: Message, from: Member, held_for: Micros) -> Delivery {
     Delivery {
         dot: message.dot,
         from,

@@ -9,11 +9,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine::{Batch, Engine, Frame, Input};
-use crate::event::Event;
+use crate::group::backlog::Backlog;
 use crate::group::call::Calls;
 use crate::group::show;
 use crate::group::turn::Turn;
-use crate::group::{Ask, EVENT_BACKLOG, EVENT_BACKLOG_BYTES, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
+use crate::group::{Ask, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
@@ -26,9 +26,9 @@ pub(super) struct Task {
     pub(super) knocks: mpsc::Receiver<Knock>,
     pub(super) sends: mpsc::Receiver<Outgoing>,
     pub(super) asks: mpsc::Receiver<Ask>,
-    pub(super) events: mpsc::Sender<VecDeque<Event>>,
+    pub(super) events: mpsc::Sender<Backlog>,
     /// Buffers of events that the application has read.
-    pub(super) read: mpsc::Receiver<VecDeque<Event>>,
+    pub(super) read: mpsc::Receiver<Backlog>,
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) views: Arc<Notify>,
     pub(super) joined: Option<oneshot::Sender<super::Entered>>,
@@ -43,9 +43,8 @@ pub(super) struct State {
     pub(super) links: BTreeMap<MemberId, mpsc::Sender<Call>>,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) encoded: VecDeque<(Batch, Bytes)>,
-    /// Events on their way to the application, and their payload bytes.
-    pub(super) pending: VecDeque<Event>,
-    pub(super) pending_bytes: usize,
+    /// What is on its way to the application.
+    pub(super) pending: Backlog,
     /// The application does not keep up.
     pub(super) behind: bool,
     /// Sends that wait for the window.
@@ -77,8 +76,7 @@ impl Default for State {
             links: BTreeMap::new(),
             members: BTreeMap::new(),
             encoded: VecDeque::new(),
-            pending: VecDeque::new(),
-            pending_bytes: 0,
+            pending: Backlog::default(),
             behind: false,
             parked: VecDeque::new(),
             leaving: None,
@@ -334,18 +332,16 @@ impl Task {
         match self.events.clone().try_reserve_owned() {
             Ok(permit) => self.flush(Some(permit)),
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let backlog = self.state.pending.len() >= EVENT_BACKLOG;
-                self.state.behind |= backlog || self.state.pending_bytes >= EVENT_BACKLOG_BYTES;
+                self.state.behind |= self.state.pending.is_too_long();
             }
             Err(mpsc::error::TrySendError::Closed(_)) => self.flush(None),
         }
     }
 
     /// Hands over what the application has room for; dropped `Events` discard.
-    fn flush(&mut self, permit: Option<mpsc::OwnedPermit<VecDeque<Event>>>) {
-        let spare = self.read.try_recv().unwrap_or_default();
+    fn flush(&mut self, permit: Option<mpsc::OwnedPermit<Backlog>>) {
+        let spare = self.read.try_recv().map(Backlog::cleared).unwrap_or_default();
         let events = std::mem::replace(&mut self.state.pending, spare);
-        self.state.pending_bytes = 0;
         if let Some(permit) = permit {
             permit.send(events);
         }

@@ -78,11 +78,13 @@ impl Talk {
 }
 
 fn delivered(outputs: &[Output]) -> Vec<Dot> {
-    let dot = |output: &Output| match output {
-        Output::Deliver { message, .. } => Some(message.dot),
+    let pieces = outputs.iter().filter_map(|output| match output {
+        Output::Deliver { piece, .. } => Some(piece),
         _ => None,
-    };
-    outputs.iter().filter_map(dot).collect()
+    });
+    pieces
+        .flat_map(|piece| piece.messages().map(|message| message.dot))
+        .collect()
 }
 
 #[test]

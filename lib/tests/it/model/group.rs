@@ -264,7 +264,7 @@ impl Group {
 
 fn rank(flight: &Flight) -> Rank {
     match &flight.frame {
-        Frame::Push(run) => (flight.from, run.last(), run.entries.len() > 1),
+        Frame::Push(run) => (flight.from, run.last(), run.len() > 1),
         _ => (flight.from, 0, false),
     }
 }

@@ -120,7 +120,7 @@ impl Lab {
         };
         let mut engine = rest.engine.clone();
         let outputs = engine.handle(input, now);
-        let told: Vec<Heard> = outputs.iter().filter_map(|output| self.told(output)).collect();
+        let told: Vec<Heard> = outputs.iter().flat_map(|output| self.told(output)).collect();
         let sent = self.sent(&engine, &outputs);
         let flights = sent.map(|(to, frame)| self.fly(seat, to, frame)).collect();
         let rest_now = self.keep(engine);
@@ -164,10 +164,10 @@ impl Lab {
         })
     }
 
-    fn told(&self, output: &Output) -> Option<Heard> {
+    fn told(&self, output: &Output) -> Vec<Heard> {
         match output {
-            Output::Deliver { message, .. } => Some(self.heard(message)),
-            _ => None,
+            Output::Deliver { piece, .. } => piece.messages().map(|message| self.heard(&message)).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Lab {
         }
         self.rests.get_or(&id, || Rest {
             id,
-            log: engine.log().map(|message| self.heard(message)).collect(),
+            log: engine.log().map(|message| self.heard(&message)).collect(),
             flaw: flaw(&engine),
             engine,
         })

@@ -44,12 +44,12 @@ fn words_of(flight: &Flight, lab: &Lab) -> String {
     let Flight { from, to, frame, .. } = flight;
     let what = match frame {
         Frame::Push(run) => {
-            let full = matches!(run.entries[0].past, Past::Full(_));
+            let full = run.entries().any(|entry| matches!(entry.past, Past::Full(_)));
             let clock = if full { "a full clock" } else { "changes" };
             format!(
                 "push of m{}:{}..{} with {clock}",
-                lab.seat(run.origin),
-                run.first,
+                lab.seat(run.origin()),
+                run.first(),
                 run.last()
             )
         }

@@ -89,7 +89,9 @@ impl Witness {
     /// Judges one output. `asked` are the bytes of the send that the engine was just given, if it was.
     pub(crate) fn sees(&mut self, who: Who, engine: &Engine, output: &Output, asked: Option<&Bytes>) -> Verdict {
         match output {
-            Output::Deliver { message, .. } => self.delivers(who, engine, message),
+            Output::Deliver { piece, .. } => piece
+                .messages()
+                .try_for_each(|message| self.delivers(who, engine, &message)),
             Output::Send {
                 to,
                 frame: Frame::Sponsor(sponsor),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use multicast::engine::{Batch, Frame, Input, Notice, Output};
-use multicast::{Kind, Run, Span};
+use multicast::{Kind, Message, Run, Span};
 
 use super::{Happening, Link, World, asked};
 use crate::judge::{Verdict, Violation, Who};
@@ -104,7 +104,7 @@ impl World<'_> {
         self.witness.sees(who, &self.nodes[who].engine, &output, asked)?;
         self.count(who, &output);
         match output {
-            Output::Deliver { message, .. } => self.heard(who, &message),
+            Output::Deliver { piece, .. } => piece.messages().for_each(|message| self.heard(who, &message)),
             Output::Send { to, frame } => match self.witness.who(to) {
                 Some(to) => self.transmit(who, to, frame),
                 None => {
@@ -148,7 +148,7 @@ impl World<'_> {
             });
         }
         self.counts.pushes += 1;
-        self.counts.pushed += run.entries.len() as u64;
+        self.counts.pushed += run.len() as u64;
         self.counts.clock_entries += run.clock_entries() as u64;
         Ok(run)
     }
@@ -199,11 +199,12 @@ impl World<'_> {
         }
         let counts = &mut self.counts;
         match output {
-            Output::Deliver { held_for, message } => {
-                counts.deliveries += 1;
-                let retires = message.kind == Kind::Retire && self.witness.id(who) == message.dot.origin;
-                counts.retirements += u64::from(retires);
-                counts.held += u64::from(*held_for > 0);
+            Output::Deliver { piece, held_for } => {
+                counts.deliveries += piece.len() as u64;
+                let retires = |message: Message| message.kind == Kind::Retire;
+                let mine = self.witness.id(who) == piece.origin();
+                counts.retirements += u64::from(mine && piece.messages().any(retires));
+                counts.held += if *held_for > 0 { piece.len() as u64 } else { 0 };
             }
             Output::Send { frame, .. } => {
                 if let Frame::PushAck(ack) = frame {

@@ -1,7 +1,7 @@
 //! What happens, line by line, for a person who looks at one seed.
 
 use multicast::engine::{Frame, Output};
-use multicast::{Clock, Dot, MemberId, Run, Span};
+use multicast::{Clock, Dot, MemberId, Message, Micros, Run, Span};
 
 use super::World;
 use crate::judge::Who;
@@ -20,21 +20,25 @@ impl World<'_> {
     }
 
     pub(super) fn trace_output(&self, who: Who, output: &Output) {
+        if let Output::Deliver { piece, held_for } = output {
+            piece
+                .messages()
+                .for_each(|message| self.note(who, || self.delivery(&message, *held_for)));
+            return;
+        }
         self.note(who, || match output {
-            Output::Deliver { message, held_for } => {
-                let (dot, kind) = (self.dot(message.dot), message.kind);
-                let clock = self.clock(&message.clock());
-                format!(
-                    "   delivers {dot} {kind:?} {clock} @{} held {held_for} us",
-                    message.lamport
-                )
-            }
             Output::Send { to, frame } => format!("   -> {} {}", self.name(*to), self.frame(frame)),
             Output::Push { to, batch } => format!("   -> {} {batch:?}", self.name(*to)),
             Output::Sent { dot, .. } => format!("   sent {}", self.dot(*dot)),
             Output::Acked { by, seq } => format!("   {} has {seq} of mine", self.name(*by)),
             other => format!("   {other:?}"),
         });
+    }
+
+    fn delivery(&self, message: &Message, held_for: Micros) -> String {
+        let (dot, kind) = (self.dot(message.dot), message.kind);
+        let (clock, lamport) = (self.clock(&message.clock()), message.lamport);
+        format!("   delivers {dot} {kind:?} {clock} @{lamport} held {held_for} us")
     }
 
     fn frame(&self, frame: &Frame) -> String {
@@ -87,7 +91,7 @@ impl World<'_> {
     }
 
     fn run_words(&self, run: &Run) -> String {
-        format!("{}:{}..={}", self.name(run.origin), run.first, run.last())
+        format!("{}:{}..={}", self.name(run.origin()), run.first(), run.last())
     }
 
     fn spans(&self, spans: &[Span]) -> String {

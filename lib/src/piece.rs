@@ -1,0 +1,279 @@
+//! Pieces: messages of one origin that are handled together, because they came together.
+//!
+//! Inside a piece of several messages nobody's clock entry changes but the origin's own. So only its first message can
+//! have to wait for somebody else's, and the piece is delivered, logged, held and told as one.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::clock::Entries;
+use crate::id::{Dot, MemberId};
+use crate::message::{Kind, Message};
+use crate::run::{Past, Run};
+
+/// Some messages of one origin, consecutive; at least one.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// A message alone.
+    One(Message),
+    /// Several of one run; all of them are the application's.
+    Many(Part),
+}
+
+/// Some consecutive messages of a run that is shared by everyone who keeps some of it.
+#[derive(Clone, Debug)]
+pub struct Part {
+    run: Arc<Run>,
+    /// The clock of all of them, their own dots left out.
+    past: Arc<Entries>,
+    /// Which messages of the run: from this one to before that one.
+    from: u32,
+    to: u32,
+}
+
+/// What is to be checked before a piece may be delivered, besides its origin's previous message.
+pub(crate) enum Needs {
+    /// Entries that changed since that one.
+    Changed(Entries),
+    /// All entries of its first clock.
+    All,
+}
+
+/// Cuts a run, from its nth message on, into pieces with what each needs. `past` is the clock of the message before;
+/// it is not looked at if the run has a full one. Also returns the clock of the last message.
+pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, Needs)>, Arc<Entries>) {
+    let mut pasts = run.take_pasts().into_iter().peekable();
+    while pasts.next_if(|past| (past.0 as usize) < nth).is_some() {}
+    if nth + 1 == run.len() {
+        // A message alone needs nothing of the run but its bytes.
+        let (past, needs) = after(past, pasts.next());
+        let piece = Piece::One(message(&run, nth, past.clone()));
+        return (vec![(piece, needs)], past);
+    }
+    let (run, mut past, mut pieces) = (Arc::new(run), past, Vec::with_capacity(pasts.len() + 1));
+    let alone = |nth: usize| run.kind(nth) != Kind::App;
+    let mut from = nth;
+    while from < run.len() {
+        let needs;
+        (past, needs) = after(past, pasts.next_if(|past| past.0 as usize == from));
+        let next_change = pasts.peek().map_or(run.len(), |past| past.0 as usize);
+        let mut to = from + 1;
+        while to < next_change && !alone(from) && !alone(to) {
+            to += 1;
+        }
+        pieces.push((Piece::of(&run, &past, from, to), needs));
+        from = to;
+    }
+    (pieces, past)
+}
+
+/// The clock of the next message, and what of it is to be checked, by what travels of it.
+fn after(past: Arc<Entries>, change: Option<(u32, Past)>) -> (Arc<Entries>, Needs) {
+    match change {
+        None => (past, Needs::Changed(Entries::new())),
+        Some((_, Past::Full(list))) => (Arc::new(list), Needs::All),
+        Some((_, Past::Changes(list))) => (changed(&past, &list), Needs::Changed(list)),
+    }
+}
+
+fn message(run: &Run, nth: usize, past: Arc<Entries>) -> Message {
+    Message {
+        dot: Dot {
+            origin: run.origin(),
+            seq: run.first() + nth as u64,
+        },
+        lamport: run.lamport(nth),
+        sent_at: run.sent_at(nth),
+        kind: run.kind(nth),
+        past,
+        payload: run.payload(nth),
+    }
+}
+
+/// A clock with some entries replaced; the same list if none is.
+fn changed(past: &Arc<Entries>, changes: &[(MemberId, u64)]) -> Arc<Entries> {
+    if changes.is_empty() {
+        return past.clone();
+    }
+    let mut entries = Entries::with_capacity(past.len() + changes.len());
+    entries.extend_from_slice(past);
+    for &(member, seq) in changes {
+        crate::clock::set_entry(&mut entries, member, seq);
+    }
+    Arc::new(entries)
+}
+
+impl Piece {
+    fn of(run: &Arc<Run>, past: &Arc<Entries>, from: usize, to: usize) -> Self {
+        let part = Part {
+            run: run.clone(),
+            past: past.clone(),
+            from: from as u32,
+            to: to as u32,
+        };
+        match to - from {
+            1 => Self::One(part.nth(0)),
+            _ => Self::Many(part),
+        }
+    }
+
+    /// Who created the messages.
+    pub fn origin(&self) -> MemberId {
+        match self {
+            Self::One(message) => message.dot.origin,
+            Self::Many(part) => part.run.origin(),
+        }
+    }
+
+    /// The seq of the first message.
+    pub fn first(&self) -> u64 {
+        match self {
+            Self::One(message) => message.dot.seq,
+            Self::Many(part) => part.first(),
+        }
+    }
+
+    /// The seq of the last message.
+    pub fn last(&self) -> u64 {
+        self.first() + self.len() as u64 - 1
+    }
+
+    /// How many messages.
+    #[allow(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(part) => part.len(),
+        }
+    }
+
+    /// The messages, in order.
+    pub fn messages(&self) -> impl Iterator<Item = Message> + '_ {
+        (self.first()..=self.last()).map(|seq| self.at(seq))
+    }
+
+    /// The message with that seq, which must be one of these.
+    pub(crate) fn at(&self, seq: u64) -> Message {
+        match self {
+            Self::One(message) => message.clone(),
+            Self::Many(part) => part.nth((seq - part.first()) as usize),
+        }
+    }
+
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        (self.first()..=self.last()).contains(&seq)
+    }
+
+    /// The clock of its first message, which is that of all but for their own dots.
+    pub(crate) fn past(&self) -> &Arc<Entries> {
+        match self {
+            Self::One(message) => &message.past,
+            Self::Many(part) => &part.past,
+        }
+    }
+
+    /// Lamport time of the first message; they ascend.
+    pub(crate) fn first_lamport(&self) -> u64 {
+        match self {
+            Self::One(message) => message.lamport,
+            Self::Many(part) => part.run.lamport(part.from as usize),
+        }
+    }
+
+    pub(crate) fn last_lamport(&self) -> u64 {
+        match self {
+            Self::One(message) => message.lamport,
+            Self::Many(part) => part.run.lamport(part.to as usize - 1),
+        }
+    }
+
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match self {
+            Self::One(message) => message.payload.len(),
+            Self::Many(part) => part.payload_bytes(),
+        }
+    }
+
+    /// The first message alone, and the others, if there are others.
+    pub(crate) fn split_first(self) -> (Message, Option<Self>) {
+        match self {
+            Self::One(message) => (message, None),
+            Self::Many(part) => {
+                let first = part.nth(0);
+                let rest = Self::of(&part.run, &part.past, part.from as usize + 1, part.to as usize);
+                (first, Some(rest))
+            }
+        }
+    }
+
+    /// Without the last message; nothing, if there is no other.
+    pub(crate) fn without_last(&self) -> Option<Self> {
+        match self {
+            Self::One(_) => None,
+            Self::Many(part) => Some(Self::of(
+                &part.run,
+                &part.past,
+                part.from as usize,
+                part.to as usize - 1,
+            )),
+        }
+    }
+
+    /// Takes a piece in that goes on where this one ends, in the same run and with the same clock. False if it does not.
+    pub(crate) fn extend(&mut self, more: &Self) -> bool {
+        let (Self::Many(mine), Self::Many(more)) = (self, more) else {
+            return false;
+        };
+        let goes_on = Arc::ptr_eq(&mine.run, &more.run) && Arc::ptr_eq(&mine.past, &more.past) && mine.to == more.from;
+        if goes_on {
+            mine.to = more.to;
+        }
+        goes_on
+    }
+}
+
+impl Part {
+    pub(crate) fn origin(&self) -> MemberId {
+        self.run.origin()
+    }
+
+    fn first(&self) -> u64 {
+        self.run.first() + u64::from(self.from)
+    }
+
+    /// How many messages are left in it.
+    pub(crate) fn len(&self) -> usize {
+        (self.to - self.from) as usize
+    }
+
+    pub(crate) fn payload_bytes(&self) -> usize {
+        (self.from..self.to).map(|nth| self.run.payload_len(nth as usize)).sum()
+    }
+
+    /// Takes the first message out.
+    pub(crate) fn pop_front(&mut self) -> Option<Message> {
+        let message = (self.from < self.to).then(|| self.nth(0))?;
+        self.from += 1;
+        Some(message)
+    }
+
+    fn nth(&self, nth: usize) -> Message {
+        message(&self.run, self.from as usize + nth, self.past.clone())
+    }
+}
+
+impl PartialEq for Piece {
+    /// As messages, however they came.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.messages().eq(other.messages())
+    }
+}
+
+impl Eq for Piece {}
+
+impl Hash for Piece {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.len().hash(state);
+        self.messages().for_each(|message| message.hash(state));
+    }
+}
