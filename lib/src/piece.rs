@@ -76,6 +76,7 @@ fn after(past: Arc<Entries>, change: Option<(u32, Past)>) -> (Arc<Entries>, Need
     }
 }
 
+#[inline]
 fn message(run: &Run, nth: usize, past: Arc<Entries>) -> Message {
     Message {
         dot: Dot {
@@ -251,12 +252,14 @@ impl Part {
     }
 
     /// Takes the first message out.
+    #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<Message> {
         let message = (self.from < self.to).then(|| self.nth(0))?;
         self.from += 1;
         Some(message)
     }
 
+    #[inline]
     fn nth(&self, nth: usize) -> Message {
         message(&self.run, self.from as usize + nth, self.past.clone())
     }

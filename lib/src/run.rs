@@ -195,6 +195,7 @@ impl Run {
         self.heads[nth].length as usize
     }
 
+    #[inline]
     pub(crate) fn payload(&self, nth: usize) -> Bytes {
         let Head { at, length, .. } = self.heads[nth];
         self.bytes.slice(at as usize..(at + length) as usize)

@@ -4,6 +4,10 @@ use crate::clock::Clock;
 use crate::engine::roster::Slot;
 use crate::engine::{Engine, Stable};
 
+/// Pieces smaller than this part of the retention budget leave the log as a whole: to cut them costs more than the
+/// messages that would stay are worth.
+const WORTH_CUTTING: usize = 64;
+
 impl Engine {
     /// What every member that counts has delivered, as far as known here.
     pub fn stable(&self) -> Clock {
@@ -74,8 +78,9 @@ impl Engine {
         while self.log.bytes() > hard && self.log.drop_kept() {}
         while let Some(item) = self.log.front() {
             let (slot, first, last, bytes) = (item.slot, item.piece.first(), item.piece.last(), self.log.bytes());
-            // As a whole, unless a part is enough, or is all that may go.
-            let whole = bytes > budget + item.bytes && is_stable(slot, last);
+            // As a whole, unless a part is enough and what else would go is worth keeping, or a part is all that may go.
+            let small = item.bytes <= budget / WORTH_CUTTING;
+            let whole = bytes > budget && (small || bytes > budget + item.bytes) && is_stable(slot, last);
             let part = bytes > budget && (is_stable(slot, first) || bytes > hard);
             let item = match (whole, part) {
                 (true, _) => self.log.pop_piece(),

@@ -53,20 +53,17 @@ impl Backlog {
     }
 
     /// The next event. What the counts say is not kept up from here on: who reads a batch adds nothing to it.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Event> {
-        if let Some(Told::Messages { part, from, held_for }) = self.told.front_mut() {
-            let message = part.pop_front().expect("the last one takes the part with it");
-            if part.len() > 0 {
+        while let Some(Told::Messages { part, from, held_for }) = self.told.front_mut() {
+            if let Some(message) = part.pop_front() {
                 return Some(Event::Delivered(show::delivery(message, from.clone(), *held_for)));
             }
-            let Some(Told::Messages { from, held_for, .. }) = self.told.pop_front() else {
-                return None;
-            };
-            return Some(Event::Delivered(show::delivery(message, from, held_for)));
+            self.told.pop_front();
         }
         match self.told.pop_front()? {
             Told::Event(event) => Some(event),
-            Told::Messages { .. } => None,
+            Told::Messages { .. } => unreachable!("looked at above"),
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) fn delivered(message: Message, from: Member, held_for: Micros) -> Eve
     }
 }
 
+#[inline]
 pub(super) fn delivery(message: Message, from: Member, held_for: Micros) -> Delivery {
     Delivery {
         dot: message.dot,

@@ -27,6 +27,10 @@ use crate::run::Run;
 /// Longest deadline that is believed.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// Frames from this length on take their part of the read buffer with them: it is most of the buffer, which was made
+/// as long as the frame if that was longer than 8 KiB.
+const SPLIT_FROM: usize = 16 << 10;
+
 const REQUEST: u8 = 0;
 const CANCEL: u8 = 1;
 
@@ -188,11 +192,15 @@ fn next_frame(meter: &Meter, bytes: &mut BytesMut) -> io::Result<Option<Bytes>> 
         bytes.reserve(4 + length - bytes.len());
         return Ok(None);
     }
-    // Copied once, exactly: payloads are slices of this frame and stay in the log for long. Slices of the read buffer
-    // would keep all of that, twice as much as was read and more.
+    meter.received(4 + length);
+    if length >= SPLIT_FROM {
+        bytes.advance(4);
+        return Ok(Some(bytes.split_to(length).freeze()));
+    }
+    // Copied once, exactly: payloads are slices of this frame and stay in the log for long. A slice of the read buffer
+    // would keep all of that.
     let frame = Bytes::copy_from_slice(&bytes[4..4 + length]);
     bytes.advance(4 + length);
-    meter.received(4 + length);
     Ok(Some(frame))
 }
 
