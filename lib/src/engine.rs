@@ -39,6 +39,7 @@ pub use query::{HeldView, MemberView};
 use crate::clock::{Clock, Entries};
 use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
+use crate::run::Composer;
 use held::Waiting;
 use join::Joining;
 use log::Log;
@@ -94,12 +95,15 @@ struct Own {
     past: Arc<Entries>,
     /// Members whose entry changed since one's last message.
     dirty: Vec<Slot>,
-    /// For each own message in the log: which entries changed since the one before it.
-    changes: VecDeque<Entries>,
-    /// For each own message in the log: encoded bytes, at most, of everything up to it.
-    sizes: VecDeque<u64>,
-    /// The last of `sizes`, also when the log is empty.
+    /// For each piece of own messages in the log: encoded bytes of everything before its run.
+    starts: VecDeque<u64>,
+    /// Encoded bytes of all.
     size: u64,
+    /// Lamport and wall time of the last one.
+    times: (u64, u64),
+    /// What is being said in this turn, and not delivered yet; the tickets of those messages.
+    open: Option<Composer>,
+    tickets: Vec<u64>,
 }
 
 /// What every member that counts has delivered, computed when it is needed.
@@ -209,12 +213,16 @@ impl Engine {
         self.now = self.now.max(now);
         std::mem::swap(&mut self.out, out);
         for input in inputs {
+            if !matches!(input, Input::Send { .. }) {
+                self.finish_saying();
+            }
             self.rehash_view();
             self.take(input);
             if matches!(self.phase, Phase::Over) {
                 break;
             }
         }
+        self.finish_saying();
         // One that is over says nothing more.
         if !matches!(self.phase, Phase::Over) {
             self.on_time();
@@ -391,11 +399,12 @@ impl Rng {
 impl Engine {
     /// The messages of a batch that an `Output::Push` named, as a run. Only until the next `handle`.
     pub fn own_run(&self, batch: Batch) -> crate::run::Run {
-        crate::run::Run::decode(&self.encode_own(batch)).expect("own messages are well formed")
+        crate::run::Run::decode(&self.encode_own(batch).concat().into()).expect("own messages are well formed")
     }
 
-    /// The same as bytes, which [`crate::Run::decode`] reads. Two batches that are equal have equal bytes.
-    pub fn encode_own(&self, batch: Batch) -> Bytes {
+    /// The same as bytes, in slices that put together are what [`crate::Run::decode`] reads. Two batches that are equal
+    /// have equal bytes.
+    pub fn encode_own(&self, batch: Batch) -> Vec<Bytes> {
         self.write_own(batch)
     }
 }

@@ -6,6 +6,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::clock::Entries;
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message};
@@ -16,7 +18,7 @@ use crate::run::{Past, Run};
 pub enum Piece {
     /// A message alone.
     One(Message),
-    /// Several of one run; all of them are the application's.
+    /// Some of one run; only the first may be for something else than the application's, and then it is alone.
     Many(Part),
 }
 
@@ -61,7 +63,11 @@ pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, 
         while to < next_change && !alone(from) && !alone(to) {
             to += 1;
         }
-        pieces.push((Piece::of(&run, &past, from, to), needs));
+        let piece = match to - from {
+            1 => Piece::One(message(&run, from, past.clone())),
+            _ => Piece::Many(Part::of(&run, &past, from, to)),
+        };
+        pieces.push((piece, needs));
         from = to;
     }
     (pieces, past)
@@ -105,17 +111,10 @@ fn changed(past: &Arc<Entries>, changes: &[(MemberId, u64)]) -> Arc<Entries> {
 }
 
 impl Piece {
-    fn of(run: &Arc<Run>, past: &Arc<Entries>, from: usize, to: usize) -> Self {
-        let part = Part {
-            run: run.clone(),
-            past: past.clone(),
-            from: from as u32,
-            to: to as u32,
-        };
-        match to - from {
-            1 => Self::One(part.nth(0)),
-            _ => Self::Many(part),
-        }
+    /// A run that its origin made, whole: its messages have one clock but for their own dots.
+    pub(crate) fn composed(run: Run, past: Arc<Entries>) -> Self {
+        let to = run.len();
+        Self::Many(Part::of(&Arc::new(run), &past, 0, to))
     }
 
     /// Who created the messages.
@@ -173,6 +172,14 @@ impl Piece {
         }
     }
 
+    /// What the first message is for; all of several are the application's.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::One(message) => message.kind,
+            Self::Many(part) => part.kind(),
+        }
+    }
+
     /// Lamport time of the first message; they ascend.
     pub(crate) fn first_lamport(&self) -> u64 {
         match self {
@@ -199,10 +206,10 @@ impl Piece {
     pub(crate) fn split_first(self) -> (Message, Option<Self>) {
         match self {
             Self::One(message) => (message, None),
-            Self::Many(part) => {
+            Self::Many(mut part) => {
                 let first = part.nth(0);
-                let rest = Self::of(&part.run, &part.past, part.from as usize + 1, part.to as usize);
-                (first, Some(rest))
+                part.from += 1;
+                (first, (part.len() > 0).then_some(Self::Many(part)))
             }
         }
     }
@@ -211,12 +218,10 @@ impl Piece {
     pub(crate) fn without_last(&self) -> Option<Self> {
         match self {
             Self::One(_) => None,
-            Self::Many(part) => Some(Self::of(
-                &part.run,
-                &part.past,
-                part.from as usize,
-                part.to as usize - 1,
-            )),
+            Self::Many(part) => {
+                let to = part.to - 1;
+                (part.from < to).then(|| Self::Many(Part { to, ..part.clone() }))
+            }
         }
     }
 
@@ -234,12 +239,55 @@ impl Piece {
 }
 
 impl Part {
+    fn of(run: &Arc<Run>, past: &Arc<Entries>, from: usize, to: usize) -> Self {
+        Self {
+            run: run.clone(),
+            past: past.clone(),
+            from: from as u32,
+            to: to as u32,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.run.kind(self.from as usize)
+    }
+
+    /// Of a run that its origin made: the bytes of the messages from one seq to another, as they travel.
+    pub(crate) fn entry_bytes(&self, from: u64, to: u64) -> Bytes {
+        self.run.entry_bytes(self.place(from), self.place(to) + 1)
+    }
+
+    /// Of a run that its origin made: how many bytes all its messages up to that one take, as they travel.
+    pub(crate) fn bytes_upto(&self, seq: u64) -> usize {
+        self.run.entries_end(self.place(seq) + 1)
+    }
+
+    /// Lamport and wall time of the message with that seq.
+    pub(crate) fn times(&self, seq: u64) -> (u64, u64) {
+        let nth = self.place(seq);
+        (self.run.lamport(nth), self.run.sent_at(nth))
+    }
+
+    /// Which message of the run that is.
+    fn place(&self, seq: u64) -> usize {
+        (seq - self.run.first()) as usize
+    }
+
     pub(crate) fn origin(&self) -> MemberId {
         self.run.origin()
     }
 
-    fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.run.first() + u64::from(self.from)
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.first() + self.len() as u64 - 1
+    }
+
+    /// The clock of all of them, their own dots left out.
+    pub(crate) fn past(&self) -> &Arc<Entries> {
+        &self.past
     }
 
     /// How many messages are left in it.

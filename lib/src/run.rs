@@ -4,12 +4,17 @@
 //! (Singhal and Kshemkalyani 1992, applied to broadcast). Layout, all integers LEB128:
 //!
 //! ```text
-//! run   := version(1 byte) origin(16) first count entry*
-//! entry := head(1 byte: kind | FULL | CHANGED) lamport sent_at [n (member(16) seq)*] length payload
+//! run   := version(1 byte) origin(16) first count lamport sent_at full(1 byte: 0 | FULL) [clock] entry*
+//! entry := head(1 byte: kind | CHANGED) lamport sent_at [clock] length payload
+//! clock := n (member(16) seq)*
 //! ```
 //!
-//! `lamport` and `sent_at` are differences from the entry before (the first: from 0); `sent_at` is zigzag, for
-//! wall clocks go backwards. Hostile bytes are parsed here, once, into a [`Run`] that cannot be wrong in shape.
+//! In an entry `lamport` and `sent_at` are differences from the message before it, and its clock is what changed since;
+//! `sent_at` is zigzag, for wall clocks go backwards. So an entry is the same bytes in whatever run it travels, and its
+//! origin writes it once. What the first entry is to be added to is not in the run: its times are in the run's head,
+//! and with FULL its clock.
+//!
+//! Hostile bytes are parsed here, once, into a [`Run`] that cannot be wrong in shape.
 
 mod wire;
 
@@ -22,7 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::clock::Entries;
 use crate::id::MemberId;
 use crate::message::Kind;
-pub(crate) use wire::{RunWriter, encoded_bound};
+pub(crate) use wire::{Composer, encoded_bound, put_head};
 
 /// Consecutive messages of one origin.
 ///
@@ -41,7 +46,7 @@ pub struct Run {
 }
 
 /// What is known of one message beside its clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Head {
     lamport: u64,
     sent_at: u64,

@@ -223,7 +223,7 @@ fn stamp(members: usize) -> (usize, usize) {
             upto: 2,
             fresh,
         };
-        engine.encode_own(batch).len() - PAYLOAD
+        engine.encode_own(batch).concat().len() - PAYLOAD
     };
     (bytes(false), bytes(true))
 }

@@ -256,8 +256,8 @@ impl Engine {
             ));
         }
         let mine = &self.roster[self.my_slot];
-        if mine.places.len() != self.own.sizes.len() || self.own.sizes.len() != self.own.changes.len() {
-            return Err("own messages in the log and their sizes differ in number".into());
+        if mine.places.len() != self.own.starts.len() || self.own.open.is_some() {
+            return Err("own pieces in the log and their sizes differ in number, or something is not said".into());
         }
         if mine
             .record

@@ -226,8 +226,8 @@ impl Engine {
         if let Some(position) = self.log.push(slot, piece.clone()) {
             self.roster[slot].places.push_back((first, position));
         }
-        if let Piece::One(message) = &piece {
-            self.note_kind(slot, message);
+        if piece.kind() != Kind::App {
+            self.note_kind(slot, &piece.at(first));
         }
         self.ensure_record(slot);
         if !mine && self.roster[slot].bound().is_some_and(|bound| bound < last) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::engine::roster::{Slot, Want};
 use crate::engine::{Engine, Frame, Pull, Pulled};
-use crate::id::{Dot, MemberId, Span};
+use crate::id::{MemberId, Span};
 use crate::message::{Message, Micros};
-use crate::run::{MAX_RUN, MAX_RUN_CLOCKS, Run, RunWriter, encoded_bound};
+use crate::run::{Entry, MAX_RUN, MAX_RUN_CLOCKS, Past, Run, encoded_bound};
 
 /// Most holes of one origin that one pull names; the rest is asked for when these are filled.
 const HOLES: usize = 32;
@@ -300,21 +300,24 @@ impl Engine {
             .chunk_by(|a, b| a.1 == b.1 && a.2 + 1 == b.2)
             .map(|run| {
                 let (_, slot, first) = run[0];
-                let dot = Dot {
-                    origin: self.roster[slot].id,
-                    seq: first,
-                };
-                let mut writer = RunWriter::new(dot, run.len(), self.config.pull_bytes.min(4096));
                 let mut before: Option<Message> = None;
-                for &(_, slot, seq) in run {
+                let entries = run.iter().map(|&(_, slot, seq)| {
                     let message = self.message(slot, seq);
-                    match before {
-                        None => writer.full(&message),
-                        Some(before) => writer.changes(&message, &difference(&before, &message)),
+                    let past = match &before {
+                        None => Past::Full(message.past.to_vec()),
+                        Some(before) => Past::Changes(difference(before, &message)),
+                    };
+                    before = Some(message.clone());
+                    Entry {
+                        lamport: message.lamport,
+                        sent_at: message.sent_at,
+                        kind: message.kind,
+                        past,
+                        payload: message.payload,
                     }
-                    before = Some(message);
-                }
-                Run::decode(&writer.finish()).expect("what was decoded once is well formed")
+                });
+                let entries = entries.collect();
+                Run::new(self.roster[slot].id, first, entries)
             })
             .collect()
     }

@@ -312,17 +312,18 @@ impl Known {
         self.places.front().map_or(self.delivered + 1, |place| place.0)
     }
 
-    /// The first of its pieces in the log, from `first` to `last`, was trimmed up to `upto`.
-    pub(super) fn trimmed(&mut self, first: u64, upto: u64, last: u64) {
+    /// The first of its pieces in the log, from `first` to `last`, was trimmed up to `upto`. Whether its place is gone.
+    pub(super) fn trimmed(&mut self, first: u64, upto: u64, last: u64) -> bool {
         // What a gap skipped over is not indexed any more.
         let Some(place) = self.places.front_mut().filter(|place| place.0 == first) else {
-            return;
+            return false;
         };
         place.0 = upto + 1;
         if upto == last {
             self.places.pop_front();
         }
         self.base = self.base.max(upto);
+        upto == last
     }
 
     /// The log position of the piece that has one of its messages.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::clock::{Entries, set_entry};
 use crate::engine::io::{Batch, Notice, Output, Refusal};
 use crate::engine::roster::{Pusher, Slot};
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::Dot;
-use crate::message::{Kind, Message};
-use crate::piece::Piece;
-use crate::run::{RunWriter, encoded_bound};
+use crate::message::Kind;
+use crate::piece::{Part, Piece};
+use crate::run::{Composer, MAX_RUN, put_head};
 
 /// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
 const BESIDE_BYTES: u64 = 32 << 10;
@@ -31,14 +31,46 @@ impl Engine {
             None
         };
         if let Some(why) = refusal {
+            // Answers come in the order of the sends.
+            self.finish_saying();
             return self.out.push(Output::Refused { ticket, why });
         }
-        let dot = self.speak(kind, payload, sent_at);
-        self.out.push(Output::Sent { ticket, dot });
+        if kind != Kind::App {
+            self.finish_saying();
+        }
+        self.say_next(kind, &payload, sent_at);
+        self.own.tickets.push(ticket);
+        let full = |open: &Composer| {
+            open.len() >= self.config.batch_messages.min(MAX_RUN) || open.bytes() >= self.config.batch_bytes
+        };
+        if kind != Kind::App || self.own.open.as_ref().is_some_and(full) {
+            self.finish_saying();
+        }
     }
 
-    /// Stamps a message, and delivers it here through the same path as everyone's.
-    pub(super) fn speak(&mut self, kind: Kind, payload: Bytes, sent_at: u64) -> Dot {
+    /// Says something that the application did not ask for, at once.
+    pub(super) fn speak(&mut self, kind: Kind, payload: Bytes, sent_at: u64) {
+        self.finish_saying();
+        self.say_next(kind, &payload, sent_at);
+        self.finish_saying();
+    }
+
+    /// Stamps a message. It is delivered, with what is said right after it, by `finish_saying`.
+    fn say_next(&mut self, kind: Kind, payload: &[u8], sent_at: u64) {
+        if self.own.open.is_none() {
+            let changes = self.past_of_next();
+            let seq = self.roster[self.my_slot].delivered + 1;
+            let first = Dot { origin: self.me, seq };
+            self.own.open = Some(Composer::new(first, changes, self.own.times));
+        }
+        let Some(open) = &mut self.own.open else { return };
+        self.lamport += 1;
+        self.own.times = (self.lamport, sent_at);
+        open.push(kind, self.own.times, payload);
+    }
+
+    /// Brings the clock of the next message up to date; what changed in it.
+    fn past_of_next(&mut self) -> Entries {
         let mut changes = Entries::with_capacity(self.own.dirty.len());
         for slot in self.own.dirty.drain(..) {
             let known = &mut self.roster[slot];
@@ -54,25 +86,27 @@ impl Engine {
                 set_entry(past, member, seq);
             }
         }
-        let dot = Dot {
-            origin: self.me,
-            seq: self.roster[self.my_slot].delivered + 1,
-        };
-        self.own.size += encoded_bound(payload.len(), changes.len()) as u64;
-        self.own.sizes.push_back(self.own.size);
-        self.own.changes.push_back(changes);
-        let past = self.own.past.clone();
-        let message = Message {
-            dot,
-            lamport: self.lamport + 1,
-            sent_at,
-            kind,
-            past,
-            payload,
-        };
-        self.deliver(self.my_slot, Piece::One(message), 0);
+        changes
+    }
+
+    /// Delivers what was said here, through the same path as everyone's.
+    pub(super) fn finish_saying(&mut self) {
+        let Some(open) = self.own.open.take() else { return };
+        self.own.starts.push_back(self.own.size);
+        self.own.size += open.bytes() as u64;
+        let piece = Piece::composed(open.finish(), self.own.past.clone());
+        let (origin, first) = (piece.origin(), piece.first());
+        self.deliver(self.my_slot, piece, 0);
+        let tickets = std::mem::take(&mut self.own.tickets);
+        let sent = tickets.iter().zip(first..).map(|(&ticket, seq)| {
+            let dot = Dot { origin, seq };
+            Output::Sent { ticket, dot }
+        });
+        self.out.extend(sent);
+        // Its room is used again.
+        self.own.tickets = tickets;
+        self.own.tickets.clear();
         self.wake(self.my_slot);
-        dot
     }
 
     /// Hands every peer that has room for it the next batch of its stream.
@@ -119,7 +153,8 @@ impl Engine {
         if after == last {
             return None;
         }
-        let upto = batch_end(&self.own.sizes, first, after, last, &self.config);
+        let upto = self.batch_end(after, last);
+        let pusher = self.roster[slot].peer.push.as_mut()?;
         pusher.sent = upto;
         pusher.flight.push((upto, self.now));
         Some(Batch {
@@ -220,7 +255,8 @@ impl Engine {
     }
 
     fn is_window_behind(&self, acked: u64) -> bool {
-        let behind = self.roster[self.my_slot].delivered - acked;
+        let said = self.own.open.as_ref().map_or(0, Composer::len) as u64;
+        let behind = self.roster[self.my_slot].delivered + said - acked;
         behind >= self.config.window_messages || self.own_bytes_after(acked) >= self.config.window_bytes
     }
 
@@ -239,17 +275,45 @@ impl Engine {
         }
     }
 
-    /// Encoded bytes, at most, of one's own messages after `seq`.
+    /// Encoded bytes of one's own messages after `seq`; of all that ever were, if that one is trimmed.
     fn own_bytes_after(&self, seq: u64) -> u64 {
+        let said = self.own.open.as_ref().map_or(0, Composer::bytes) as u64;
+        self.own.size + said - self.own_bytes_upto(seq)
+    }
+
+    /// Encoded bytes of one's own messages up to `seq`; 0, if that one is trimmed.
+    fn own_bytes_upto(&self, seq: u64) -> u64 {
         let mine = &self.roster[self.my_slot];
-        let from = mine.logged_from();
         if seq >= mine.delivered {
-            return 0;
-        }
-        if seq < from {
             return self.own.size;
         }
-        self.own.size - self.own.sizes[(seq - from) as usize]
+        let after = mine.places.partition_point(|place| place.0 <= seq);
+        let Some(nth) = after.checked_sub(1) else { return 0 };
+        self.own.starts[nth] + self.own_part(nth).bytes_upto(seq) as u64
+    }
+
+    /// The nth piece of own messages in the log.
+    fn own_part(&self, nth: usize) -> &Part {
+        match self.log.at(self.roster[self.my_slot].places[nth].1) {
+            Piece::Many(part) => part,
+            Piece::One(_) => unreachable!("own messages are logged as the runs that they were made as"),
+        }
+    }
+
+    /// Where a batch that begins after `after` ends: at the limits on messages and bytes, but with one at least.
+    fn batch_end(&self, after: u64, last: u64) -> u64 {
+        let most = last.min(after + self.config.batch_messages as u64);
+        let room = self.own_bytes_upto(after) + self.config.batch_bytes as u64;
+        // Halving: everything up to `fits` has room, and everything from `over` on has not.
+        let (mut fits, mut over) = (after + 1, most + 1);
+        while fits + 1 < over {
+            let middle = fits + (over - fits) / 2;
+            match self.own_bytes_upto(middle) <= room {
+                true => fits = middle,
+                false => over = middle,
+            }
+        }
+        fits
     }
 
     /// The window was full for too long: whoever made no progress meanwhile holds nobody back any more.
@@ -280,48 +344,29 @@ impl Engine {
         self.timers.window = next;
     }
 
-    pub(super) fn write_own(&self, batch: Batch) -> Bytes {
+    pub(super) fn write_own(&self, batch: Batch) -> Vec<Bytes> {
         let mine = &self.roster[self.my_slot];
-        let first = mine.logged_from();
-        let count = batch.upto.saturating_sub(batch.after) as usize;
-        let dot = Dot {
-            origin: self.me,
-            seq: batch.after + 1,
-        };
-        let capacity = 64 + self.own.past.len() * 26 + (self.own_bytes_after(batch.after)) as usize;
-        let mut writer = RunWriter::new(dot, count, capacity.min(self.config.batch_bytes * 2));
-        for seq in batch.after + 1..=batch.upto {
-            let nth = (seq - first) as usize;
-            // Own messages are in the log one by one.
-            let Piece::One(message) = self.log.at(mine.places[nth].1) else {
-                unreachable!("own messages are logged one by one");
-            };
-            if batch.fresh && seq == batch.after + 1 {
-                writer.full(message);
-            } else {
-                writer.changes(message, &self.own.changes[nth]);
+        let (first, last) = (batch.after + 1, batch.upto);
+        let from = mine.places.partition_point(|place| place.0 <= first).saturating_sub(1);
+        let to = mine.places.partition_point(|place| place.0 <= last);
+        let mut slices = Vec::with_capacity(1 + to - from);
+        for nth in from..to {
+            let part = self.own_part(nth);
+            if nth == from {
+                slices.push(self.head_of(batch, part));
             }
+            slices.push(part.entry_bytes(first.max(part.first()), last.min(part.last())));
         }
-        writer.finish()
+        slices
     }
-}
 
-/// Where a batch that begins after `after` ends: at the limits on messages and bytes, but with one at least.
-fn batch_end(
-    sizes: &std::collections::VecDeque<u64>,
-    first: u64,
-    after: u64,
-    last: u64,
-    config: &crate::engine::Config,
-) -> u64 {
-    let size = |seq: u64| sizes[(seq - first) as usize];
-    let start = if after < first { size(first) } else { size(after) };
-    let most = last.min(after + config.batch_messages as u64);
-    let room = start + config.batch_bytes as u64;
-    let from = (after + 1 - first) as usize;
-    let fits = sizes
-        .range(from..=(most - first) as usize)
-        .take_while(|&&size| size <= room)
-        .count() as u64;
-    after + fits.max(1)
+    fn head_of(&self, batch: Batch, part: &Part) -> Bytes {
+        let (origin, seq) = (self.me, batch.after + 1);
+        let full = batch.fresh.then(|| part.past());
+        let mut head = BytesMut::with_capacity(64 + full.map_or(0, |list| list.len() * 26));
+        let count = (batch.upto - batch.after) as usize;
+        let full = full.map(|list| &list[..]);
+        put_head(&mut head, Dot { origin, seq }, count, part.times(seq), full);
+        head.freeze()
+    }
 }

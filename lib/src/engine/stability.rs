@@ -89,10 +89,9 @@ impl Engine {
             };
             let Some(item) = item else { break };
             self.base_lamport = self.base_lamport.max(item.piece.last_lamport());
-            self.roster[slot].trimmed(first, item.piece.last(), last);
-            if slot == self.my_slot {
-                self.own.changes.pop_front();
-                self.own.sizes.pop_front();
+            let gone = self.roster[slot].trimmed(first, item.piece.last(), last);
+            if gone && slot == self.my_slot {
+                self.own.starts.pop_front();
             }
         }
     }

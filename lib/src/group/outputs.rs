@@ -1,5 +1,9 @@
 //! What a group's task does with what its engine says.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use crate::engine::{Batch, Frame, Input, Notice, Output};
 use crate::event::Event;
 use crate::group::backlog::Told;
@@ -89,6 +93,10 @@ impl Task {
         let payload_bytes = piece.payload_bytes();
         match piece {
             Piece::One(message) => self.on_message(message, payload_bytes, held_for),
+            Piece::Many(mut part) if part.kind() != Kind::App => {
+                let message = part.pop_front();
+                message.map(|message| self.on_message(message, payload_bytes, held_for));
+            }
             Piece::Many(part) => {
                 let from = self.member(part.origin());
                 self.state
@@ -152,7 +160,7 @@ impl Task {
         let run = match cached {
             Some((_, run)) => run.clone(),
             None => {
-                let run = self.engine.encode_own(batch);
+                let run: Arc<[Bytes]> = self.engine.encode_own(batch).into();
                 if self.state.encoded.len() == ENCODED {
                     self.state.encoded.pop_front();
                 }

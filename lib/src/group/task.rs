@@ -42,7 +42,7 @@ pub(super) struct State {
     pub(super) started: Instant,
     pub(super) links: BTreeMap<MemberId, mpsc::Sender<Call>>,
     pub(super) members: BTreeMap<MemberId, Member>,
-    pub(super) encoded: VecDeque<(Batch, Bytes)>,
+    pub(super) encoded: VecDeque<(Batch, Arc<[Bytes]>)>,
     /// What is on its way to the application.
     pub(super) pending: Backlog,
     /// The application does not keep up.

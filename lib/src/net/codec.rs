@@ -64,7 +64,8 @@ impl Encoder<ClientMessage<Call>> for Caller {
                     Call::Push { path, run } => {
                         out.put_u8(PUSH);
                         put_path(out, path);
-                        out.put_slice(&run);
+                        out.reserve(run.iter().map(Bytes::len).sum());
+                        run.iter().for_each(|slice| out.put_slice(slice));
                         Ok(())
                     }
                     Call::Poll => {

@@ -1,6 +1,7 @@
 //! What nodes ask of each other: one service method, whose request and response are enums.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -34,9 +35,10 @@ pub(crate) enum Call {
     Hello(Hello),
     /// The caller's groups changed.
     Groups(Vec<Presence>),
+    /// One's own messages: slices that put together are a run.
     Push {
         path: Path,
-        run: Bytes,
+        run: Arc<[Bytes]>,
     },
     Frame {
         path: Path,

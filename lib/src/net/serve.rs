@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use tarpc::server::{BaseChannel, TrackedRequest};
@@ -276,7 +277,7 @@ const SMALL: usize = 1024;
 /// What a call may add to an answer, in bytes, roughly.
 fn weight(call: &Call) -> usize {
     match call {
-        Call::Push { run, .. } => run.len(),
+        Call::Push { run, .. } => run.iter().map(Bytes::len).sum(),
         Call::Frame { frame, .. } => weight_of(frame),
         Call::Hello(_) | Call::Groups(_) | Call::Poll => SMALL,
     }
@@ -301,7 +302,7 @@ pub(crate) fn has_room(said: &[Frame], more: &Frame) -> bool {
 
 fn frame_of(call: Call) -> Option<(Path, Frame)> {
     match call {
-        Call::Push { path, run } => Some((path, Frame::Push(Run::decode(&run).ok()?))),
+        Call::Push { path, run } => Some((path, Frame::Push(Run::decode(&run.concat().into()).ok()?))),
         Call::Frame { path, frame } => Some((path, *frame)),
         Call::Hello(_) | Call::Groups(_) | Call::Poll => None,
     }

@@ -4,10 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::clock::{Entries, MAX_NUMBER};
 use crate::id::{Dot, MemberId};
-use crate::message::{Kind, Message};
+use crate::message::Kind;
 use crate::run::{Entry, Head, MAX_CLOCK, MAX_PAYLOAD, MAX_RUN, MAX_RUN_CLOCKS, Malformed, Past, Run};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const FULL: u8 = 0x10;
 const CHANGED: u8 = 0x20;
 const KIND_MASK: u8 = 0x0f;
@@ -29,17 +29,35 @@ impl Run {
         if first == 0 || first > MAX_NUMBER - MAX_RUN as u64 {
             return Err(Malformed("seq out of range"));
         }
+        let times = (rest.varint()?, rest.varint()?);
+        if times.0 > MAX_NUMBER || (times.0 == 0 && count > 0) {
+            return Err(Malformed("Lamport time out of range"));
+        }
+        let (mut pasts, mut budget) = (Vec::new(), MAX_RUN_CLOCKS);
+        let full = match rest.u8()? {
+            0 => false,
+            FULL if count > 0 => true,
+            _ => return Err(Malformed("unknown flag")),
+        };
+        if full {
+            pasts.push((0, Past::Full(rest.clock(origin, false, &mut budget)?)));
+        }
         // Every entry takes at least 4 bytes: a claimed count cannot reserve more than the bytes can hold.
         let mut heads = Vec::with_capacity(count.min(rest.left() / 4));
-        let (mut pasts, mut budget) = (Vec::new(), MAX_RUN_CLOCKS);
-        let (mut lamport, mut sent_at) = (0u64, 0u64);
+        let mut before = (0, 0);
         for nth in 0..count {
-            let (head, past) = rest.entry(origin, (&mut lamport, &mut sent_at), &mut budget)?;
-            if nth > 0 && matches!(past, Some(Past::Full(_))) {
-                return Err(Malformed("a full clock inside a run"));
+            let (mut head, changes) = rest.entry(origin, before, &mut budget)?;
+            if nth == 0 {
+                // Its steps are from a message that is not here.
+                (head.lamport, head.sent_at) = times;
+            } else if head.lamport <= before.0 {
+                return Err(Malformed("Lamport time stands still"));
             }
+            before = (head.lamport, head.sent_at);
             heads.push(head);
-            pasts.extend(past.map(|past| (nth as u32, past)));
+            // And so are its changes; with its whole clock nobody needs them.
+            let changes = changes.filter(|_| nth > 0 || !full);
+            pasts.extend(changes.map(|list| (nth as u32, Past::Changes(list))));
         }
         if rest.left() > 0 {
             return Err(Malformed("bytes left over"));
@@ -57,93 +75,142 @@ impl Run {
     /// The run as bytes that [`Run::decode`] reads.
     pub fn encode(&self) -> Bytes {
         let bound = |entry: &Entry| encoded_bound(entry.payload.len(), entry.past.entries().len());
-        let capacity = 40 + self.entries().map(|entry| bound(&entry)).sum::<usize>();
+        let mut out = BytesMut::with_capacity(64 + self.entries().map(|entry| bound(&entry)).sum::<usize>());
         let first = Dot {
             origin: self.origin,
             seq: self.first,
         };
-        let mut writer = RunWriter::new(first, self.len(), capacity);
+        let full = self.pasts.first().and_then(|past| match past {
+            (0, Past::Full(list)) => Some(&list[..]),
+            _ => None,
+        });
+        let times = self.heads.first().map_or((0, 0), |head| (head.lamport, head.sent_at));
+        put_head(&mut out, first, self.len(), times, full);
+        let mut before = times;
         for entry in self.entries() {
-            let flag = match &entry.past {
-                Past::Full(_) => FULL,
-                Past::Changes(list) if list.is_empty() => 0,
-                Past::Changes(_) => CHANGED,
+            let changes: &[_] = match &entry.past {
+                Past::Full(_) => &[],
+                Past::Changes(list) => list,
             };
-            writer.put(
-                entry.kind,
-                flag,
-                entry.lamport,
-                entry.sent_at,
-                entry.past.entries(),
-                &entry.payload,
-            );
+            let times = (entry.lamport, entry.sent_at);
+            put_entry(&mut out, entry.kind, before, times, changes, &entry.payload);
+            before = times;
         }
-        writer.finish()
+        out.freeze()
+    }
+
+    /// The entries from one to before another, as they travel. Only of a run that a [`Composer`] made.
+    pub(crate) fn entry_bytes(&self, from: usize, to: usize) -> Bytes {
+        self.bytes.slice(self.entries_end(from)..self.entries_end(to))
+    }
+
+    /// Where in the run's bytes the entry with that number would begin, and all before it end.
+    pub(crate) fn entries_end(&self, nth: usize) -> usize {
+        let Some(last) = nth.checked_sub(1) else { return 0 };
+        let Head { at, length, .. } = self.heads[last];
+        (at + length) as usize
     }
 }
 
-/// Writes a run message by message.
-pub(crate) struct RunWriter {
-    out: BytesMut,
-    lamport: u64,
-    sent_at: u64,
+/// Makes a run of one's own messages, as bytes that every peer gets, whatever part of them it gets.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Composer {
+    first: Dot,
+    /// Entries that changed since the message before the first; after that nothing changes but the origin's own.
+    changes: Entries,
+    heads: Vec<Head>,
+    bytes: BytesMut,
+    /// Times of the last message, or of the one before the first.
+    times: (u64, u64),
 }
 
-impl RunWriter {
-    pub(crate) fn new(first: Dot, count: usize, capacity: usize) -> Self {
-        let mut out = BytesMut::with_capacity(capacity);
-        out.put_u8(VERSION);
-        out.put_slice(&first.origin.0);
-        put_varint(&mut out, first.seq);
-        put_varint(&mut out, count as u64);
+impl Composer {
+    /// `times`: Lamport and wall time of the message before the first.
+    pub(crate) fn new(first: Dot, changes: Entries, times: (u64, u64)) -> Self {
         Self {
-            out,
-            lamport: 0,
-            sent_at: 0,
+            first,
+            changes,
+            heads: Vec::new(),
+            bytes: BytesMut::new(),
+            times,
         }
     }
 
-    /// Adds a message with its whole clock.
-    pub(crate) fn full(&mut self, message: &Message) {
-        self.entry(message, FULL, &message.past);
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
     }
 
-    /// Adds a message with only what changed since its origin's previous one.
-    pub(crate) fn changes(&mut self, message: &Message, changes: &[(MemberId, u64)]) {
-        let flag = if changes.is_empty() { 0 } else { CHANGED };
-        self.entry(message, flag, changes);
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
-    fn entry(&mut self, message: &Message, flag: u8, clock: &[(MemberId, u64)]) {
-        self.put(
-            message.kind,
-            flag,
-            message.lamport,
-            message.sent_at,
-            clock,
-            &message.payload,
-        );
+    pub(crate) fn push(&mut self, kind: Kind, times: (u64, u64), payload: &[u8]) {
+        let changes: &[_] = if self.heads.is_empty() { &self.changes } else { &[] };
+        put_entry(&mut self.bytes, kind, self.times, times, changes, payload);
+        self.times = times;
+        self.heads.push(Head {
+            lamport: times.0,
+            sent_at: times.1,
+            at: (self.bytes.len() - payload.len()) as u32,
+            length: payload.len() as u32,
+            kind,
+        });
     }
 
-    fn put(&mut self, kind: Kind, flag: u8, lamport: u64, sent_at: u64, clock: &[(MemberId, u64)], payload: &[u8]) {
-        let out = &mut self.out;
-        out.put_u8(kind_code(kind) | flag);
-        put_varint(out, lamport.wrapping_sub(self.lamport));
-        put_varint(out, zigzag(sent_at.wrapping_sub(self.sent_at) as i64));
-        (self.lamport, self.sent_at) = (lamport, sent_at);
-        if flag != 0 {
-            put_varint(out, clock.len() as u64);
-            for (member, seq) in clock {
-                out.put_slice(&member.0);
-                put_varint(out, *seq);
-            }
+    pub(crate) fn finish(self) -> Run {
+        Run {
+            origin: self.first.origin,
+            first: self.first.seq,
+            heads: self.heads,
+            pasts: vec![(0, Past::Changes(self.changes))],
+            bytes: self.bytes.freeze(),
         }
-        put_varint(out, payload.len() as u64);
-        out.put_slice(payload);
     }
+}
 
-    pub(crate) fn finish(self) -> Bytes {
-        self.out.freeze()
+/// Writes what comes before the entries of a run: what is to be known of the first, beside what it says itself.
+pub(crate) fn put_head(
+    out: &mut BytesMut,
+    first: Dot,
+    count: usize,
+    (lamport, sent_at): (u64, u64),
+    full: Option<&[(MemberId, u64)]>,
+) {
+    out.put_u8(VERSION);
+    out.put_slice(&first.origin.0);
+    put_varint(out, first.seq);
+    put_varint(out, count as u64);
+    put_varint(out, lamport);
+    put_varint(out, sent_at);
+    out.put_u8(if full.is_some() { FULL } else { 0 });
+    full.into_iter().for_each(|list| put_clock(out, list));
+}
+
+fn put_entry(
+    out: &mut BytesMut,
+    kind: Kind,
+    before: (u64, u64),
+    (lamport, sent_at): (u64, u64),
+    changes: &[(MemberId, u64)],
+    payload: &[u8],
+) {
+    out.reserve(encoded_bound(payload.len(), changes.len()));
+    let flag = if changes.is_empty() { 0 } else { CHANGED };
+    out.put_u8(kind_code(kind) | flag);
+    put_varint(out, lamport.wrapping_sub(before.0));
+    put_varint(out, zigzag(sent_at.wrapping_sub(before.1) as i64));
+    if !changes.is_empty() {
+        put_clock(out, changes);
+    }
+    put_varint(out, payload.len() as u64);
+    out.put_slice(payload);
+}
+
+fn put_clock(out: &mut BytesMut, list: &[(MemberId, u64)]) {
+    put_varint(out, list.len() as u64);
+    for (member, seq) in list {
+        out.put_slice(&member.0);
+        put_varint(out, *seq);
     }
 }
 
@@ -199,28 +266,21 @@ impl Reader<'_> {
         Ok(count as usize)
     }
 
-    /// One message, and its clock if that travels; the times are those of the message before it, and then its own.
+    /// One message, and what changed in its clock; `before`: Lamport and wall time of the message before it.
     fn entry(
         &mut self,
         origin: MemberId,
-        (lamport, sent_at): (&mut u64, &mut u64),
+        before: (u64, u64),
         budget: &mut usize,
-    ) -> Result<(Head, Option<Past>), Malformed> {
+    ) -> Result<(Head, Option<Entries>), Malformed> {
         let head = self.u8()?;
         let kind = kind_of(head & KIND_MASK)?;
-        let step = self.varint()?;
-        if step == 0 {
-            return Err(Malformed("Lamport time stands still"));
-        }
-        *lamport = lamport
-            .checked_add(step)
-            .filter(|time| *time <= MAX_NUMBER)
-            .ok_or(Malformed("Lamport time out of range"))?;
-        *sent_at = sent_at.wrapping_add(unzigzag(self.varint()?) as u64);
-        let past = match head & !KIND_MASK {
+        let lamport = before.0.checked_add(self.varint()?).filter(|time| *time <= MAX_NUMBER);
+        let lamport = lamport.ok_or(Malformed("Lamport time out of range"))?;
+        let sent_at = before.1.wrapping_add(unzigzag(self.varint()?) as u64);
+        let changes = match head & !KIND_MASK {
             0 => None,
-            FULL => Some(Past::Full(self.clock(origin, false, budget)?)),
-            CHANGED => Some(Past::Changes(self.clock(origin, true, budget)?)),
+            CHANGED => Some(self.clock(origin, true, budget)?),
             _ => return Err(Malformed("unknown flag")),
         };
         let length = self.count(MAX_PAYLOAD, "payload over the limit")?;
@@ -228,14 +288,14 @@ impl Reader<'_> {
             return Err(Malformed("too short"));
         }
         let head = Head {
-            lamport: *lamport,
-            sent_at: *sent_at,
+            lamport,
+            sent_at,
             at: self.at as u32,
             length: length as u32,
             kind,
         };
         self.at += length;
-        Ok((head, past))
+        Ok((head, changes))
     }
 
     fn clock(&mut self, origin: MemberId, zero: bool, budget: &mut usize) -> Result<Entries, Malformed> {

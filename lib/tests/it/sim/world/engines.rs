@@ -138,7 +138,7 @@ impl World<'_> {
     /// Own messages travel as bytes, so that the codec is under test as well.
     fn encode(&mut self, who: Who, batch: Batch) -> Result<Run, Violation> {
         let engine = &self.nodes[who].engine;
-        let run = decode(who, &engine.encode_own(batch))?;
+        let run = decode(who, &engine.encode_own(batch).concat().into())?;
         if self.counts.pushes.is_multiple_of(8) && run != engine.own_run(batch) {
             let what = format!("{batch:?} is another run as bytes");
             return Err(Violation {
