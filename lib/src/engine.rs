@@ -29,7 +29,7 @@ mod stability;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub use config::{Config, Rules};
 pub use frame::{Beat, Frame, Named, Pull, Pulled, PushAck, Record, Sponsor, Stage, Standing, View};
@@ -101,6 +101,8 @@ struct Own {
     size: u64,
     /// Lamport and wall time of the last one.
     times: (u64, u64),
+    /// Room for the bytes of more of them: empty, so that it changes nothing.
+    room: BytesMut,
     /// What is being said in this turn, and not delivered yet; the tickets of those messages.
     open: Option<Composer>,
     tickets: Vec<u64>,

@@ -308,7 +308,7 @@ impl Part {
     }
 
     #[inline]
-    fn nth(&self, nth: usize) -> Message {
+    pub(crate) fn nth(&self, nth: usize) -> Message {
         message(&self.run, self.from as usize + nth, self.past.clone())
     }
 }

@@ -15,6 +15,8 @@ use crate::run::{Composer, MAX_RUN, put_head};
 
 /// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
 const BESIDE_BYTES: u64 = 32 << 10;
+/// Own messages are written into memory that is taken in pieces of so many bytes, many runs to each.
+const ROOM: usize = 64 << 10;
 /// With no more messages than these without an acknowledgement a peer is not under load: nothing is gained by waiting.
 const SPARSE: u64 = 8;
 
@@ -61,7 +63,15 @@ impl Engine {
             let changes = self.past_of_next();
             let seq = self.roster[self.my_slot].delivered + 1;
             let first = Dot { origin: self.me, seq };
-            self.own.open = Some(Composer::new(first, changes, self.own.times));
+            if self.own.room.capacity() == 0 {
+                self.own.room.reserve(ROOM);
+            }
+            self.own.open = Some(Composer::new(
+                first,
+                changes,
+                self.own.times,
+                std::mem::take(&mut self.own.room),
+            ));
         }
         let Some(open) = &mut self.own.open else { return };
         self.lamport += 1;
@@ -94,7 +104,9 @@ impl Engine {
         let Some(open) = self.own.open.take() else { return };
         self.own.starts.push_back(self.own.size);
         self.own.size += open.bytes() as u64;
-        let piece = Piece::composed(open.finish(), self.own.past.clone());
+        let (run, room) = open.finish();
+        self.own.room = room;
+        let piece = Piece::composed(run, self.own.past.clone());
         let (origin, first) = (piece.origin(), piece.first());
         self.deliver(self.my_slot, piece, 0);
         let tickets = std::mem::take(&mut self.own.tickets);

@@ -93,16 +93,12 @@ impl Task {
         let payload_bytes = piece.payload_bytes();
         match piece {
             Piece::One(message) => self.on_message(message, payload_bytes, held_for),
-            Piece::Many(mut part) if part.kind() != Kind::App => {
-                let message = part.pop_front();
-                message.map(|message| self.on_message(message, payload_bytes, held_for));
-            }
-            Piece::Many(part) => {
+            Piece::Many(part) if part.kind() == Kind::App => {
                 let from = self.member(part.origin());
-                self.state
-                    .pending
-                    .add(Told::Messages { part, from, held_for }, payload_bytes);
+                let told = Told::Messages { part, from, held_for };
+                self.state.pending.add(told, payload_bytes);
             }
+            Piece::Many(part) => self.on_message(part.nth(0), payload_bytes, held_for),
         }
     }
 

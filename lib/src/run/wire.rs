@@ -119,19 +119,20 @@ pub(crate) struct Composer {
     /// Entries that changed since the message before the first; after that nothing changes but the origin's own.
     changes: Entries,
     heads: Vec<Head>,
+    /// Its bytes are the first of those that have room here.
     bytes: BytesMut,
     /// Times of the last message, or of the one before the first.
     times: (u64, u64),
 }
 
 impl Composer {
-    /// `times`: Lamport and wall time of the message before the first.
-    pub(crate) fn new(first: Dot, changes: Entries, times: (u64, u64)) -> Self {
+    /// `times`: Lamport and wall time of the message before the first. Writes into `room`, which is empty.
+    pub(crate) fn new(first: Dot, changes: Entries, times: (u64, u64), room: BytesMut) -> Self {
         Self {
             first,
             changes,
             heads: Vec::new(),
-            bytes: BytesMut::new(),
+            bytes: room,
             times,
         }
     }
@@ -157,14 +158,16 @@ impl Composer {
         });
     }
 
-    pub(crate) fn finish(self) -> Run {
-        Run {
+    /// The run, and the room that is left.
+    pub(crate) fn finish(mut self) -> (Run, BytesMut) {
+        let run = Run {
             origin: self.first.origin,
             first: self.first.seq,
             heads: self.heads,
             pasts: vec![(0, Past::Changes(self.changes))],
-            bytes: self.bytes.freeze(),
-        }
+            bytes: self.bytes.split().freeze(),
+        };
+        (run, self.bytes)
     }
 }
 
