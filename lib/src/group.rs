@@ -2,6 +2,7 @@
 
 mod backlog;
 mod call;
+mod mailbox;
 mod outputs;
 mod shared;
 mod show;
@@ -29,6 +30,7 @@ use crate::receipt::Receipt;
 use backlog::Backlog;
 use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
+use mailbox::Mailbox;
 pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
 
@@ -36,10 +38,8 @@ use task::{State, Task};
 const EVENT_BATCHES: usize = 8;
 /// Buffers of events that were read and wait to be filled again.
 const SPARE_BATCHES: usize = 4;
-/// Sends that wait for the group's task; then `send` waits.
+/// Sends that wait for the group's task, and that one turn of it takes; then `send` waits.
 const SEND_QUEUE: usize = 256;
-/// Sends that one turn of the task takes.
-const SENDS_AT_ONCE: usize = 256;
 /// Frames that one turn of the task takes.
 const KNOCKS_AT_ONCE: usize = 64;
 /// Questions that wait for the group's task.
@@ -57,7 +57,7 @@ pub struct Group {
 /// The sending half; clones share the membership.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    sends: mpsc::Sender<Outgoing>,
+    mailbox: Mailbox,
     asks: mpsc::Sender<Ask>,
     shared: Arc<Shared>,
 }
@@ -141,14 +141,6 @@ pub struct Gauges {
     pub log_bytes: usize,
     /// The greatest Lamport time known.
     pub lamport: u64,
-}
-
-/// A message on its way into the group's task.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    kind: Kind,
-    payload: Bytes,
-    reply: oneshot::Sender<Result<Receipt, SendError>>,
 }
 
 /// A question to the group's task, or the wish to leave.
@@ -245,7 +237,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         name: Name::from(&*intro.name),
     };
     let shared = Arc::new(Shared::new(id, me));
-    let (sends, outgoing) = mpsc::channel(SEND_QUEUE);
+    let (mailbox, inbox) = mailbox::mailbox();
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let (events, batches) = mpsc::channel(EVENT_BATCHES);
     let (give_back, read) = mpsc::channel(SPARE_BATCHES);
@@ -257,7 +249,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         engine: Engine::new(config, member, intro, seed, 0),
         shared: shared.clone(),
         knocks,
-        sends: outgoing,
+        inbox,
         asks: asked,
         events,
         read,
@@ -275,7 +267,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         _asks: asks.clone(),
     };
     let group = Group {
-        sender: Sender { sends, asks, shared },
+        sender: Sender { mailbox, asks, shared },
         events,
     };
     Started {
@@ -321,10 +313,8 @@ impl Sender {
     }
 
     async fn send_as(&self, kind: Kind, payload: Bytes) -> Result<Receipt, SendError> {
-        let (reply, sent) = oneshot::channel();
-        let outgoing = Outgoing { kind, payload, reply };
-        self.sends.send(outgoing).await.map_err(|_| SendError::Left)?;
-        sent.await.unwrap_or(Err(SendError::Left))
+        let (dot, seen) = self.mailbox.post(kind, payload).await?;
+        Ok(Receipt::new(dot, self.shared.clone(), seen))
     }
 
     /// This member.

@@ -2,6 +2,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod dial;
+mod line;
 pub(crate) mod rpc;
 pub(crate) mod serve;
 pub(crate) mod socket;

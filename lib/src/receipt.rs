@@ -19,8 +19,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(dot: Dot, shared: Arc<Shared>) -> Self {
-        let seen = *shared.changes.borrow();
+    pub(crate) fn new(dot: Dot, shared: Arc<Shared>, seen: u64) -> Self {
         Self { dot, shared, seen }
     }
 

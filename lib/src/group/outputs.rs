@@ -28,10 +28,15 @@ impl Task {
 
     /// Hands the engine what came, does what it says, and answers whoever waits for that.
     pub(super) fn turn(&mut self) {
-        if self.state.turn.inputs.is_empty() {
-            return;
+        if !self.state.turn.inputs.is_empty() {
+            self.take_turn();
         }
+        self.inbox.answer(&mut self.state.turn.outcomes);
+    }
+
+    fn take_turn(&mut self) {
         let now = self.now();
+        self.state.turn.changes = *self.shared.changes.borrow();
         let Turn { inputs, outputs, .. } = &mut self.state.turn;
         let mut outputs = std::mem::take(outputs);
         self.engine.handle_all(inputs.drain(..), now, &mut outputs);
@@ -47,11 +52,9 @@ impl Task {
         for answer in self.state.turn.answers.drain(..) {
             answer.send();
         }
-        let refused = std::mem::take(&mut self.state.turn.refused);
-        refused
-            .into_iter()
-            .rev()
-            .for_each(|outgoing| self.state.parked.push_front(outgoing));
+        for outgoing in self.state.turn.refused.drain(..).rev() {
+            self.state.parked.push_front(outgoing);
+        }
     }
 
     fn on_output(&mut self, output: Output) {
@@ -64,7 +67,7 @@ impl Task {
                 }
             }
             Output::Push { to, batch } => self.push(to, batch),
-            Output::Sent { dot, .. } => self.state.turn.sent(dot, &self.shared),
+            Output::Sent { dot, .. } => self.state.turn.sent(dot),
             Output::Refused { why, .. } => self.state.turn.refused(why),
             Output::Acked { by, seq } => {
                 self.shared.set_acked(by, seq);

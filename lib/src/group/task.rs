@@ -1,6 +1,7 @@
 //! The one task that owns a group's engine. It never waits for a peer or for the application.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,9 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::engine::{Batch, Engine, Frame, Input};
 use crate::group::backlog::Backlog;
 use crate::group::call::Calls;
+use crate::group::mailbox::{Inbox, Outgoing};
 use crate::group::show;
 use crate::group::turn::Turn;
-use crate::group::{Ask, Outgoing, SENDS_AT_ONCE, SendError, Shared, Wanted};
+use crate::group::{Ask, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
@@ -24,7 +26,7 @@ pub(super) struct Task {
     pub(super) engine: Engine,
     pub(super) shared: Arc<Shared>,
     pub(super) knocks: mpsc::Receiver<Knock>,
-    pub(super) sends: mpsc::Receiver<Outgoing>,
+    pub(super) inbox: Inbox,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) events: mpsc::Sender<Backlog>,
     /// Buffers of events that the application has read.
@@ -57,8 +59,6 @@ pub(super) struct State {
     pub(super) speaker: Option<Member>,
     pub(super) acks_changed: bool,
     pub(super) members_changed: bool,
-    /// Some `Sender` is alive.
-    pub(super) sends_open: bool,
     /// Some handle is alive.
     pub(super) asks_open: bool,
     pub(super) over: bool,
@@ -85,7 +85,6 @@ impl Default for State {
             speaker: None,
             acks_changed: false,
             members_changed: false,
-            sends_open: true,
             asks_open: true,
             over: false,
         }
@@ -94,22 +93,24 @@ impl Default for State {
 
 impl Task {
     pub(super) async fn run(mut self) -> GroupId {
-        let (mut knocks, mut sends) = (Vec::new(), Vec::new());
+        let mut knocks = Vec::new();
         self.note_members();
+        let mut alarm = pin!(sleep_until(self.deadline()));
         while !self.state.over {
+            // Moved only when it must ring earlier: one that rings for nothing costs less than one moved in each turn.
             let deadline = self.deadline();
+            if deadline < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(deadline);
+            }
             let flushing = !self.state.pending.is_empty();
-            let takes_sends = self.state.sends_open && self.state.parked.is_empty();
+            let takes_sends = self.state.parked.is_empty();
             tokio::select! {
                 count = self.knocks.recv_many(&mut knocks, super::KNOCKS_AT_ONCE) => {
                     // Without its node a group cannot go on.
                     self.state.over |= count == 0;
                     knocks.drain(..).for_each(|knock| self.on_knock(knock));
                 }
-                count = self.sends.recv_many(&mut sends, SENDS_AT_ONCE), if takes_sends => {
-                    self.state.sends_open = count > 0;
-                    self.state.parked.extend(sends.drain(..));
-                }
+                () = self.inbox.ready(), if takes_sends => {}
                 ask = self.asks.recv(), if self.state.asks_open => match ask {
                     Some(ask) => self.on_ask(ask),
                     None => {
@@ -118,7 +119,7 @@ impl Task {
                     }
                 },
                 permit = self.events.clone().reserve_owned(), if flushing => self.flush(permit.ok()),
-                () = sleep_until(deadline) => self.on_deadline(),
+                () = &mut alarm => self.on_deadline(),
             }
             self.take_at_hand();
             self.send_parked();
@@ -256,6 +257,7 @@ impl Task {
         leaving.replies.extend(reply);
         let sent_at = wall_clock();
         // Whoever sent before leaving is not forgotten, unless the window is full.
+        self.take_sends();
         self.send_parked();
         self.handle(Input::Leave { reason, sent_at });
     }
@@ -266,9 +268,12 @@ impl Task {
             let Ok(knock) = self.knocks.try_recv() else { break };
             self.on_knock(knock);
         }
+        self.take_sends();
+    }
+
+    fn take_sends(&mut self) {
         if self.state.parked.is_empty() {
-            let sends = std::iter::from_fn(|| self.sends.try_recv().ok());
-            self.state.parked.extend(sends.take(SENDS_AT_ONCE));
+            self.inbox.take(&mut self.state.parked);
         }
     }
 
@@ -278,14 +283,18 @@ impl Task {
             return;
         }
         if self.state.behind {
-            for outgoing in self.state.parked.drain(..) {
-                let _ = outgoing.reply.send(Err(SendError::Behind));
-            }
+            self.refuse_parked(SendError::Behind);
         } else if !self.engine.window_is_shut() {
             let sent_at = wall_clock();
             let parked = self.state.parked.drain(..);
             parked.for_each(|outgoing| self.state.turn.say(outgoing, sent_at));
         }
+    }
+
+    fn refuse_parked(&mut self, why: SendError) {
+        let refused = self.state.parked.drain(..);
+        let outcomes = refused.map(|outgoing| (outgoing.ticket, Err(why.clone())));
+        self.state.turn.outcomes.extend(outcomes);
     }
 
     /// Ends calls that have their replies, and asks again for those that are missing.
@@ -368,9 +377,8 @@ impl Task {
                 let _ = reply.send(unconfirmed.clone());
             }
         }
-        for outgoing in self.state.parked.drain(..) {
-            let _ = outgoing.reply.send(Err(SendError::Left));
-        }
+        self.refuse_parked(SendError::Left);
+        self.inbox.answer(&mut self.state.turn.outcomes);
         // Only here, where there is nothing left to do, the task waits for the application.
         let events = std::mem::take(&mut self.state.pending);
         let _ = tokio::time::timeout(super::LEAVE_PATIENCE, self.events.send(events)).await;

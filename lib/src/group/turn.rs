@@ -1,15 +1,14 @@
 //! One turn of a group's engine: what goes in together, and who waits for what comes out.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::engine::{Frame, Input, Output, Refusal};
-use crate::group::{Outgoing, SendError, Shared};
+use crate::group::SendError;
+use crate::group::mailbox::{Outcome, Outgoing, Ticket};
 use crate::id::{Dot, MemberId};
 use crate::net::serve::has_room;
-use crate::receipt::Receipt;
 
 /// Empty between turns; what it is made of keeps its room.
 #[derive(Default)]
@@ -21,6 +20,10 @@ pub(super) struct Turn {
     sends: VecDeque<Outgoing>,
     /// Sends that found the window full, in order.
     pub(super) refused: Vec<Outgoing>,
+    /// How often acknowledgements had changed when it began.
+    pub(super) changes: u64,
+    /// What came of sends: told when the turn is over, all at once.
+    pub(super) outcomes: Vec<(Ticket, Outcome)>,
 }
 
 /// A frame's sender waits for what there is to say to it.
@@ -69,10 +72,9 @@ impl Turn {
     }
 
     /// The next send is stamped and delivered.
-    pub(super) fn sent(&mut self, dot: Dot, shared: &Arc<Shared>) {
+    pub(super) fn sent(&mut self, dot: Dot) {
         if let Some(outgoing) = self.sends.pop_front() {
-            // Whoever sent may not be interested.
-            let _ = outgoing.reply.send(Ok(Receipt::new(dot, shared.clone())));
+            self.outcomes.push((outgoing.ticket, Ok((dot, self.changes))));
         }
     }
 
@@ -85,14 +87,14 @@ impl Turn {
             Refusal::TooLong { limit } => SendError::TooLong { bytes, limit },
             Refusal::NotMember => SendError::Left,
         };
-        let _ = outgoing.reply.send(Err(error));
+        self.outcomes.push((outgoing.ticket, Err(error)));
     }
 
     /// An engine that is over takes nothing any more: what it did not answer is not sent.
     pub(super) fn give_up(&mut self) {
-        for outgoing in self.sends.drain(..) {
-            let _ = outgoing.reply.send(Err(SendError::Left));
-        }
+        let unsent = self.sends.drain(..);
+        let left = |outgoing: Outgoing| (outgoing.ticket, Err(SendError::Left));
+        self.outcomes.extend(unsent.map(left));
     }
 }
 

@@ -2,25 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use tarpc::client::{self, NewClient};
-use tarpc::context;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, unconstrained};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::codec::Framed;
 
 use crate::net::codec::Caller;
+use crate::net::line::Line;
 use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::TcpStream;
 use crate::net::{
-    CALLS_IN_FLIGHT, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER,
-    PROBE_PAUSE, RECONNECT_PAUSE, STALL_TIMEOUT,
+    CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
+    RECONNECT_PAUSE, STALL_TIMEOUT,
 };
 
 /// Pause before an address is tried again whose node shares no group with this one.
@@ -58,8 +55,6 @@ pub(crate) struct Phone {
     /// Cuts a pause short.
     pub(crate) kick: Arc<Notify>,
 }
-
-type Answered = (Path, Result<Reply, String>);
 
 /// Keeps a link to `addr` for as long as the node wants it: dropped, it closes the connection.
 pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
@@ -115,18 +110,15 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
         .await
         .map_err(|_| stalled("no answer"))??;
     socket.set_nodelay(true)?;
-    let mut config = client::Config::default();
-    config.max_in_flight_requests = CALLS_IN_FLIGHT * 2;
-    config.pending_request_buffer = CALLS_IN_FLIGHT * 2;
-    let NewClient { client, dispatch } = client::new(config, Framed::new(socket, Caller(phone.meter.clone())));
-    let dispatch = Dispatch(tokio::spawn(dispatch.map(drop)));
+    let mut line = Line::new(Framed::new(socket, Caller(phone.meter.clone())));
     let mine = Hello::clone(&phone.hello.borrow_and_update());
     let me = mine.node;
-    let greeting = client.call(context_of(HANDSHAKE_TIMEOUT), Call::Hello(mine));
-    let reply = timeout(HANDSHAKE_TIMEOUT, greeting)
+    line.begin(Call::Hello(mine));
+    let answered = timeout(HANDSHAKE_TIMEOUT, line.next())
         .await
         .map_err(|_| stalled("did not say who it is"))?;
-    let hello = match reply.map_err(|error| io::Error::other(error.to_string()))? {
+    let (_, reply) = answered.ok_or(io::ErrorKind::ConnectionReset)?;
+    let hello = match reply.map_err(io::Error::other)? {
         Reply::Hello(hello) if hello.protocol == PROTOCOL => hello,
         Reply::Hello(Hello { protocol, .. }) | Reply::Refused(Refusal::Version(protocol)) => {
             return Err(io::Error::other(format!(
@@ -156,91 +148,115 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
     let Ok(Some(visited)) = used.await else {
         return Ok(News::Strangers { hello });
     };
-    let why = carry(addr, phone, client, dispatch, (calls, visited)).await;
+    let why = carry(phone, (addr, line), (calls, visited)).await;
     tracing::debug!(%addr, why, "link closed");
     Ok(News::Down)
 }
 
 /// Carries calls until the connection ends; calls are written in the order in which they come.
 async fn carry(
-    addr: SocketAddr,
-    phone: &mut Phone,
-    client: client::Channel<Call, Reply>,
-    mut dispatch: Dispatch,
+    phone: &Phone,
+    (addr, mut line): (SocketAddr, Line),
     (mut calls, mut visited): (mpsc::Receiver<Call>, watch::Receiver<bool>),
 ) -> &'static str {
-    let mut under_way = FuturesUnordered::new();
+    let mut hello = phone.hello.clone();
+    let mut stall = pin!(sleep_until(tokio::time::Instant::now() + STALL_TIMEOUT));
     // A node that is not dialled back within a while asks for what the other has to say.
     let (mut polling, poll_from) = (false, tokio::time::Instant::now() + POLL_AFTER);
-    let mut answered: Option<Answered> = None;
     loop {
-        if let Some((path, reply)) = answered.take() {
-            match reply {
-                Ok(Reply::Frames(frames)) => hand_in(phone, path, frames).await,
-                Ok(Reply::Hello(hello)) => {
-                    if phone.news.send((addr, News::Groups { hello })).await.is_err() {
-                        return "the node is shutting down";
+        // What happens rarely is waited for as one, so that a busy link need not enlist for each with every call.
+        let mut rare = pin!(rare_call(&mut hello, &mut visited, (!polling).then_some(poll_from)));
+        // Until that changes:
+        loop {
+            tokio::select! {
+                // First what was begun: those that were begun together share a write.
+                biased;
+                answered = line.next() => match answered {
+                    Some((path, Ok(reply))) => {
+                        let answers_poll = matches!(reply, Reply::Said(_));
+                        if !take_reply(phone, (addr, path), reply).await {
+                            return "the node is shutting down";
+                        }
+                        if answers_poll {
+                            polling = false;
+                            break;
+                        }
+                    }
+                    Some((_, Err(error))) => {
+                        tracing::debug!(%addr, error, "a call failed");
+                        return "a call failed";
+                    }
+                    None => return "the connection was closed",
+                },
+                call = calls.recv(), if line.has_room() => {
+                    let Some(call) = call else { return "no group needs it" };
+                    line.begin(call);
+                    while line.has_room() && let Ok(call) = calls.try_recv() {
+                        line.begin(call);
                     }
                 }
-                Ok(Reply::Said(said)) => {
-                    polling = false;
-                    for (path, frame) in said {
-                        let back = Path {
-                            from: path.to,
-                            to: path.from,
-                            ..path
-                        };
-                        hand_in(phone, back, vec![frame]).await;
+                call = &mut rare => {
+                    let Some(call) = call else { return "the node is shutting down" };
+                    polling |= matches!(call, Call::Poll);
+                    line.begin(call);
+                    break;
+                }
+                () = &mut stall => {
+                    let now = tokio::time::Instant::now();
+                    let due = line.oldest().unwrap_or(now) + STALL_TIMEOUT;
+                    if due <= now {
+                        return "no answer in time";
                     }
-                }
-                Ok(Reply::Refused(refusal)) => tracing::debug!(%addr, ?refusal, "a call was refused"),
-                Err(error) => {
-                    tracing::debug!(%addr, error, "a call failed");
-                    return "a call failed";
+                    stall.as_mut().reset(due);
                 }
             }
-        }
-        let lonely = !polling && !*visited.borrow_and_update();
-        let (path, call) = tokio::select! {
-            call = calls.recv(), if under_way.len() < CALLS_IN_FLIGHT => match call {
-                Some(call) => (path_of(&call), call),
-                None => return "no group needs it",
-            },
-            next = under_way.next(), if !under_way.is_empty() => {
-                answered = next;
-                continue;
-            }
-            changed = phone.hello.changed() => {
-                if changed.is_err() {
-                    return "the node is shutting down";
-                }
-                let groups = phone.hello.borrow_and_update().groups.clone();
-                (NOWHERE, Call::Groups(groups))
-            }
-            () = tokio::time::sleep_until(poll_from), if lonely => {
-                polling = true;
-                (NOWHERE, Call::Poll)
-            }
-            changed = visited.changed() => {
-                if changed.is_err() {
-                    return "the node is shutting down";
-                }
-                continue;
-            }
-            _ = &mut dispatch.0 => return "the connection was closed",
-        };
-        let client = client.clone();
-        // Unconstrained, and polled here once: else the runtime's fairness may let a later call pass.
-        let mut under = Box::pin(unconstrained(async move {
-            let reply = timeout(STALL_TIMEOUT, client.call(context_of(STALL_TIMEOUT), call)).await;
-            let reply = reply.map_err(|_| "no answer in time".to_owned());
-            (path, reply.and_then(|reply| reply.map_err(|error| error.to_string())))
-        }));
-        answered = under.as_mut().now_or_never();
-        if answered.is_none() {
-            under_way.push(under);
         }
     }
+}
+
+/// A call that the node itself has to make, on which the dialling side waits seldom; nothing, if it is shutting down.
+async fn rare_call(
+    hello: &mut watch::Receiver<Arc<Hello>>,
+    visited: &mut watch::Receiver<bool>,
+    poll_from: Option<tokio::time::Instant>,
+) -> Option<Call> {
+    loop {
+        let lonely = poll_from.filter(|_| !*visited.borrow_and_update());
+        let poll = async {
+            match lonely {
+                Some(from) => sleep_until(from).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = hello.changed() => {
+                changed.ok()?;
+                return Some(Call::Groups(hello.borrow_and_update().groups.clone()));
+            }
+            changed = visited.changed() => changed.ok()?,
+            () = poll => return Some(Call::Poll),
+        }
+    }
+}
+
+/// Brings a reply where it belongs; false if there is nobody any more.
+async fn take_reply(phone: &Phone, (addr, path): (SocketAddr, Path), reply: Reply) -> bool {
+    match reply {
+        Reply::Frames(frames) => hand_in(phone, path, frames).await,
+        Reply::Hello(hello) => return phone.news.send((addr, News::Groups { hello })).await.is_ok(),
+        Reply::Said(said) => {
+            for (path, frame) in said {
+                let back = Path {
+                    from: path.to,
+                    to: path.from,
+                    ..path
+                };
+                hand_in(phone, back, vec![frame]).await;
+            }
+        }
+        Reply::Refused(refusal) => tracing::debug!(%addr, ?refusal, "a call was refused"),
+    }
+    true
 }
 
 /// What the called member said back goes to the group that called.
@@ -272,34 +288,6 @@ pub(crate) fn shares(theirs: &Hello, mine: &Hello) -> bool {
         .any(|other| mine.groups.iter().any(|own| own.group == other.group))
 }
 
-const NOWHERE: Path = Path {
-    group: crate::id::GroupId([0; 16]),
-    from: crate::id::MemberId([0; 16]),
-    to: crate::id::MemberId([0; 16]),
-};
-
-fn path_of(call: &Call) -> Path {
-    match call {
-        Call::Push { path, .. } | Call::Frame { path, .. } => *path,
-        Call::Hello(_) | Call::Groups(_) | Call::Poll => NOWHERE,
-    }
-}
-
-fn context_of(deadline: Duration) -> context::Context {
-    let mut context = context::current();
-    context.deadline = Instant::now() + deadline;
-    context
-}
-
 fn stalled(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
-/// The task that drives a client; its end is the end of the connection.
-struct Dispatch(JoinHandle<()>);
-
-impl Drop for Dispatch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

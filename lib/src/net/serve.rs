@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,7 +61,8 @@ pub(crate) struct Desk {
 }
 
 type Channel = BaseChannel<Request, Reply, Framed<TcpStream, Callee>>;
-type Waiting = Pin<Box<dyn Future<Output = (u64, Reply)> + Send>>;
+/// A request that waits for its group.
+type Waiting = (u64, oneshot::Receiver<Vec<Frame>>);
 
 /// Accepts until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, desk: Desk) {
@@ -155,7 +155,7 @@ struct Visitor {
 
 impl Visitor {
     async fn serve(mut self, mut replaced: oneshot::Receiver<()>) -> io::Result<()> {
-        let mut waiting: FuturesUnordered<Waiting> = FuturesUnordered::new();
+        let mut waiting = FuturesUnordered::new();
         loop {
             let polled = self.poll;
             tokio::select! {
@@ -163,10 +163,10 @@ impl Visitor {
                 request = self.channel.next(), if waiting.len() < REQUESTS_IN_FLIGHT => {
                     let Some(request) = request else { return Ok(()) };
                     let TrackedRequest { request, .. } = request.map_err(io::Error::other)?;
-                    waiting.extend(self.on_request(request.id, request.message).await?);
+                    waiting.extend(self.on_request(request.id, request.message).await?.map(reply_of));
                 }
                 call = next_call(&mut self.postponed, &mut self.reverse), if polled.is_some() => self.say(call).await?,
-                () = sleep_until(polled.map_or_else(Instant::now, |poll| poll.1)), if polled.is_some() => {
+                () = over(polled), if polled.is_some() => {
                     self.answer_poll(Vec::new()).await?;
                 }
                 _ = &mut replaced => return Ok(()),
@@ -185,11 +185,9 @@ impl Visitor {
                         frame: *frame,
                         answer: Some(answer),
                     };
-                    let sent = door.knock.send(knock).await;
-                    return Ok(Some(Box::pin(async move {
-                        let reply = if sent.is_err() { None } else { answered.await.ok() };
-                        (id, reply.map_or(Reply::Refused(Refusal::NotHere), Reply::Frames))
-                    })));
+                    // A group that is gone lets go of the knock, and of the answer in it.
+                    let _ = door.knock.send(knock).await;
+                    return Ok(Some((id, answered)));
                 }
                 Err(refusal) => answer(&mut self.channel, id, Reply::Refused(refusal)).await?,
             },
@@ -254,6 +252,19 @@ impl Visitor {
             Some((id, _)) => answer(&mut self.channel, id, Reply::Said(said)).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Returns when a group has answered, or is gone.
+async fn reply_of((id, answered): Waiting) -> (u64, Reply) {
+    let frames = answered.await.ok();
+    (id, frames.map_or(Reply::Refused(Refusal::NotHere), Reply::Frames))
+}
+
+/// Returns when a poll has waited long enough.
+async fn over(poll: Option<(u64, Instant)>) {
+    if let Some((_, until)) = poll {
+        sleep_until(until).await;
     }
 }
 

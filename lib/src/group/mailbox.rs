@@ -1,0 +1,346 @@
+//! Where sends wait for the group's task, and learn what came of them.
+//!
+//! One lock instead of a channel, a reply channel for each send, and their allocations: the task takes and answers many
+//! sends at a time, and the lock is held only for that. Whoever is woken is woken after the lock was given back.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::group::{SEND_QUEUE, SendError};
+use crate::id::Dot;
+use crate::message::Kind;
+
+/// Names a send towards the mailbox.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket(usize);
+
+/// A message on its way into the group's task.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) ticket: Ticket,
+    pub(super) kind: Kind,
+    pub(super) payload: Bytes,
+}
+
+/// What came of a send: its dot, and how many changes of acknowledgements there had been.
+pub(super) type Outcome = Result<(Dot, u64), SendError>;
+
+/// The senders' half; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox(Arc<Mutex<Mail>>);
+
+/// The task's half: dropped, it refuses what is there and what comes.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    mail: Arc<Mutex<Mail>>,
+    /// Empty between calls.
+    wakers: Vec<Waker>,
+}
+
+pub(super) fn mailbox() -> (Mailbox, Inbox) {
+    let mail = Arc::<Mutex<Mail>>::default();
+    let inbox = Inbox {
+        mail: mail.clone(),
+        wakers: Vec::new(),
+    };
+    (Mailbox(mail), inbox)
+}
+
+impl Mailbox {
+    /// Waits for room, then for what comes of it. Nothing happens before the first poll; dropped before it is ready, it
+    /// leaves open whether the message is sent.
+    pub(super) fn post(&self, kind: Kind, payload: Bytes) -> Posting<'_> {
+        Posting {
+            mail: &self.0,
+            message: Some((kind, payload)),
+            slot: None,
+        }
+    }
+}
+
+impl Inbox {
+    /// Returns when something can be taken.
+    pub(super) async fn ready(&self) {
+        poll_fn(|cx| {
+            let mut mail = lock(&self.mail);
+            if !mail.queue.is_empty() {
+                return Poll::Ready(());
+            }
+            let known = mail.task.as_ref().is_some_and(|task| task.will_wake(cx.waker()));
+            let before = (!known).then(|| mail.task.replace(cx.waker().clone()));
+            drop(mail);
+            drop(before);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes everything, at most `SEND_QUEUE` messages, into a queue that is empty.
+    pub(super) fn take(&mut self, empty: &mut VecDeque<Outgoing>) {
+        let mut mail = lock(&self.mail);
+        std::mem::swap(&mut mail.queue, empty);
+        mail.grant(&mut self.wakers);
+        drop(mail);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Tells senders what came of their sends.
+    pub(super) fn answer(&mut self, outcomes: &mut Vec<(Ticket, Outcome)>) {
+        if outcomes.is_empty() {
+            return;
+        }
+        let mut mail = lock(&self.mail);
+        for (Ticket(slot), outcome) in outcomes.drain(..) {
+            match std::mem::replace(&mut mail.slots[slot], Slot::Done(outcome)) {
+                Slot::Posted(waker) => self.wakers.push(waker),
+                _ => mail.vacate(slot),
+            }
+        }
+        drop(mail);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut mail = lock(&self.mail);
+        mail.closed = true;
+        // Payloads are dropped when the lock is given back: they may be anyone's.
+        let _unsent = std::mem::take(&mut mail.queue);
+        mail.outside.clear();
+        mail.granted = 0;
+        for nth in 0..mail.slots.len() {
+            match std::mem::replace(&mut mail.slots[nth], Slot::Done(Err(SendError::Left))) {
+                Slot::Outside(waker) | Slot::Posted(waker) => self.wakers.push(waker),
+                Slot::Granted => {}
+                done @ Slot::Done(_) => mail.slots[nth] = done,
+                Slot::Dropped | Slot::Free => mail.slots[nth] = Slot::Free,
+            }
+        }
+        drop(mail);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+fn lock(mail: &Mutex<Mail>) -> MutexGuard<'_, Mail> {
+    mail.lock().expect("never held over a panic")
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    /// With those that were granted a place, at most `SEND_QUEUE`.
+    queue: VecDeque<Outgoing>,
+    /// One for every `send` that is awaited, or posted and not answered.
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Those that found the queue full, in order. Each is a future that somebody keeps.
+    outside: VecDeque<usize>,
+    /// How many of those may come in.
+    granted: usize,
+    task: Option<Waker>,
+    closed: bool,
+}
+
+/// How far a send is.
+#[derive(Debug)]
+enum Slot {
+    Free,
+    Outside(Waker),
+    Granted,
+    Posted(Waker),
+    /// Posted, and nobody waits for what comes of it.
+    Dropped,
+    Done(Outcome),
+}
+
+impl Mail {
+    /// A place for a send: in the queue, or outside.
+    fn enter(&mut self, waker: &Waker) -> usize {
+        let room = self.outside.is_empty() && self.queue.len() + self.granted < SEND_QUEUE;
+        let state = if room {
+            Slot::Granted
+        } else {
+            Slot::Outside(waker.clone())
+        };
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(slot) {
+            Some(free) => *free = state,
+            None => self.slots.push(state),
+        }
+        match room {
+            true => self.granted += 1,
+            false => self.outside.push_back(slot),
+        }
+        slot
+    }
+
+    /// Lets those outside in, as far as there is room. Whose turn it is now is to be woken.
+    fn grant(&mut self, wakers: &mut Vec<Waker>) {
+        while self.queue.len() + self.granted < SEND_QUEUE {
+            let Some(slot) = self.outside.pop_front() else { return };
+            if let Slot::Outside(waker) = std::mem::replace(&mut self.slots[slot], Slot::Granted) {
+                wakers.push(waker);
+            }
+            self.granted += 1;
+        }
+    }
+
+    fn vacate(&mut self, slot: usize) {
+        self.slots[slot] = Slot::Free;
+        self.free.push(slot);
+    }
+}
+
+/// A send that is awaited.
+pub(super) struct Posting<'a> {
+    mail: &'a Mutex<Mail>,
+    /// Until it is in the queue.
+    message: Option<(Kind, Bytes)>,
+    slot: Option<usize>,
+}
+
+impl Future for Posting<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = &mut *self;
+        let mut mail = lock(this.mail);
+        if this.slot.is_none() && mail.closed {
+            return Poll::Ready(Err(SendError::Left));
+        }
+        let slot = *this.slot.get_or_insert_with(|| mail.enter(cx.waker()));
+        let state = &mut mail.slots[slot];
+        // Wakers are woken and dropped when the lock is given back: they may do anything.
+        let (mut woken, mut before) = (None, None);
+        match state {
+            Slot::Done(_) => {
+                let Slot::Done(outcome) = std::mem::replace(state, Slot::Free) else {
+                    unreachable!("it was looked at")
+                };
+                mail.vacate(slot);
+                this.slot = None;
+                return Poll::Ready(outcome);
+            }
+            Slot::Granted => {
+                *state = Slot::Posted(cx.waker().clone());
+                mail.granted -= 1;
+                if let Some((kind, payload)) = this.message.take() {
+                    let ticket = Ticket(slot);
+                    mail.queue.push_back(Outgoing { ticket, kind, payload });
+                }
+                woken = mail.task.take();
+            }
+            Slot::Outside(waker) | Slot::Posted(waker) if !waker.will_wake(cx.waker()) => {
+                before = Some(std::mem::replace(waker, cx.waker().clone()));
+            }
+            Slot::Outside(_) | Slot::Posted(_) | Slot::Dropped | Slot::Free => {}
+        }
+        drop(mail);
+        drop(before);
+        if let Some(task) = woken {
+            task.wake();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut wakers = Vec::new();
+        let mut mail = lock(self.mail);
+        let state = std::mem::replace(&mut mail.slots[slot], Slot::Dropped);
+        match &state {
+            Slot::Posted(_) => {}
+            Slot::Outside(_) => {
+                mail.outside.retain(|outside| *outside != slot);
+                mail.vacate(slot);
+            }
+            Slot::Granted => {
+                mail.granted -= 1;
+                mail.vacate(slot);
+                mail.grant(&mut wakers);
+            }
+            Slot::Done(_) | Slot::Dropped | Slot::Free => mail.vacate(slot),
+        }
+        drop(mail);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn post(mailbox: &Mailbox) -> Pin<Box<Posting<'_>>> {
+        Box::pin(mailbox.post(Kind::App, Bytes::new()))
+    }
+
+    fn pends(posting: &mut Pin<Box<Posting<'_>>>) -> bool {
+        posting.as_mut().now_or_never().is_none()
+    }
+
+    fn take(inbox: &mut Inbox) -> Vec<usize> {
+        let mut taken = VecDeque::new();
+        inbox.take(&mut taken);
+        taken.into_iter().map(|outgoing| outgoing.ticket.0).collect()
+    }
+
+    fn answer(inbox: &mut Inbox, slots: &[usize]) {
+        let outcome = |slot: &usize| (Ticket(*slot), Err(SendError::Behind));
+        inbox.answer(&mut slots.iter().map(outcome).collect());
+    }
+
+    #[test]
+    fn a_full_mailbox_lets_in_who_waits_in_order() {
+        let (mailbox, mut inbox) = mailbox();
+        let mut postings: Vec<_> = (0..SEND_QUEUE + 3).map(|_| post(&mailbox)).collect();
+        assert!(postings.iter_mut().all(pends));
+        assert_eq!(take(&mut inbox).len(), SEND_QUEUE);
+        // One that was let in and goes makes room, and nobody waits for its message.
+        drop(postings.remove(SEND_QUEUE));
+        assert!(postings.iter_mut().all(pends));
+        let second = take(&mut inbox);
+        assert_eq!(second, [SEND_QUEUE + 1, SEND_QUEUE + 2]);
+        answer(&mut inbox, &second);
+        let outcomes = postings[SEND_QUEUE..].iter_mut().map(|posting| posting.now_or_never());
+        assert!(outcomes.eq([Some(Err(SendError::Behind)), Some(Err(SendError::Behind))]));
+    }
+
+    #[test]
+    fn places_of_dropped_sends_are_used_again() {
+        let (mailbox, mut inbox) = mailbox();
+        for _ in 0..3 {
+            let mut outside: Vec<_> = (0..SEND_QUEUE + 2).map(|_| post(&mailbox)).collect();
+            assert!(outside.iter_mut().all(pends));
+            drop(outside);
+            let posted = take(&mut inbox);
+            assert_eq!(posted.len(), SEND_QUEUE);
+            answer(&mut inbox, &posted);
+        }
+        let mail = lock(&mailbox.0);
+        assert_eq!((mail.slots.len(), mail.free.len()), (SEND_QUEUE + 2, SEND_QUEUE + 2));
+        assert_eq!((mail.granted, mail.outside.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_task_that_ends_refuses_everything() {
+        let (mailbox, mut inbox) = mailbox();
+        let mut taken = post(&mailbox);
+        assert!(pends(&mut taken));
+        assert_eq!(take(&mut inbox), [0]);
+        let mut postings: Vec<_> = (0..SEND_QUEUE + 2).map(|_| post(&mailbox)).collect();
+        assert!(postings.iter_mut().all(pends));
+        drop(inbox);
+        for mut posting in postings.into_iter().chain([taken, post(&mailbox)]) {
+            assert_eq!(posting.as_mut().now_or_never(), Some(Err(SendError::Left)));
+        }
+    }
+}
