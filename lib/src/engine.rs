@@ -9,6 +9,7 @@ mod frame;
 mod held;
 mod io;
 mod log;
+mod pace;
 mod query;
 mod roster;
 

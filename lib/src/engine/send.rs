@@ -6,16 +6,20 @@ use bytes::Bytes;
 
 use crate::clock::{Entries, set_entry};
 use crate::engine::io::{Batch, Notice, Output, Refusal};
-use crate::engine::roster::{Pusher, Slot};
+use crate::engine::pace::Pusher;
+use crate::engine::roster::Slot;
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::Dot;
-use crate::message::{Kind, Message};
+use crate::message::{Kind, Message, Micros};
 use crate::run::{RunWriter, encoded_bound};
 
 /// A batch of so many bytes is not small: it goes beside one that is on its way, for its call costs little beside it.
 const BESIDE_BYTES: u64 = 32 << 10;
 /// With no more messages than these without an acknowledgement a peer is not under load: nothing is gained by waiting.
 const SPARSE: u64 = 8;
+
+/// How long the first answer of a peer may take: a batch of the usual size over 1 MB/s, and a long way back.
+const FIRST_TURN: Micros = 500_000;
 
 impl Engine {
     pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
@@ -91,20 +95,22 @@ impl Engine {
     }
 
     fn next_batch(&mut self, slot: Slot, first: u64, last: u64) -> Option<Batch> {
-        let pusher = self.roster[slot].peer.push.as_mut()?;
-        if pusher.sent >= last || pusher.flight.len() >= self.config.batches_in_flight {
+        let pusher = self.roster[slot].peer.push.as_ref()?;
+        if pusher.sent >= last || !pusher.has_room(&self.config) {
             return None;
         }
         // A batch is what came together while the last one was on its way; a second one goes beside it when it is worth
         // a call of its own, or when the first takes long, for a far link should not make little ones wait.
-        let flying_since = pusher.flight.last().map(|flight| flight.1);
-        if let Some(long) = flying_since
+        if let Some(long) = pusher
+            .flying_since()
             .map(|since| since + self.config.beside_after)
             .filter(|long| *long > self.now)
         {
             let sent = pusher.sent;
+            // To a far peer so much may be on its way that more of it must go at a time.
+            let worth = BESIDE_BYTES.max(pusher.reach(&self.config) / self.config.far_batches as u64);
             let dense = sent.saturating_sub(self.roster[slot].peer.acked) > SPARSE;
-            if dense && self.own_bytes_after(sent) < BESIDE_BYTES {
+            if dense && self.own_bytes_after(sent) < worth {
                 super::no_later(&mut self.timers.pushes, long);
                 return None;
             }
@@ -119,13 +125,11 @@ impl Engine {
             return None;
         }
         let upto = batch_end(&self.own.sizes, first, after, last, &self.config);
-        pusher.sent = upto;
-        pusher.flight.push((upto, self.now));
-        Some(Batch {
-            after,
-            upto,
-            fresh: std::mem::take(&mut pusher.fresh),
-        })
+        let fresh = std::mem::take(&mut pusher.fresh);
+        let end = self.own_bytes_upto(upto);
+        let pusher = self.roster[slot].peer.push.as_mut()?;
+        pusher.push(upto, end, self.now);
+        Some(Batch { after, upto, fresh })
     }
 
     pub(super) fn on_push_ack(&mut self, slot: Slot, ack: PushAck) {
@@ -133,28 +137,23 @@ impl Engine {
         if ack.delivered > last || ack.received > last {
             return self.odd(slot, "acknowledges messages that were never sent");
         }
-        let now = self.now;
+        if ack.restart {
+            let end = self.own_bytes_upto(ack.received);
+            let push = &mut self.roster[slot].peer.push;
+            *push = push.take().map(|_| Pusher::new(ack.received, end));
+        }
         let peer = &mut self.roster[slot].peer;
-        if let Some(pusher) = &mut peer.push {
-            if ack.restart {
-                *pusher = Pusher {
-                    sent: ack.received,
-                    fresh: true,
-                    flight: Vec::new(),
-                };
+        let answered = peer
+            .push
+            .as_mut()
+            .and_then(|push| push.on_answer(ack.received, self.now));
+        if let Some(turn) = answered {
+            // The smoothing of RFC 6298.
+            peer.turn = if peer.turn == 0 {
+                turn
             } else {
-                let answered = pusher.flight.iter().rev().find(|flight| flight.0 <= ack.received);
-                if let Some(&(_, sent_at)) = answered {
-                    // The smoothing of RFC 6298.
-                    let turn = now.saturating_sub(sent_at);
-                    peer.turn = if peer.turn == 0 {
-                        turn
-                    } else {
-                        (peer.turn * 7 + turn) / 8
-                    };
-                }
-                pusher.flight.retain(|flight| flight.0 > ack.received);
-            }
+                (peer.turn * 7 + turn) / 8
+            };
         }
         self.note_acked(slot, ack.delivered);
     }
@@ -179,35 +178,32 @@ impl Engine {
     /// A stream whose answer is overdue begins anew where its peer is known to be: frames may get lost without
     /// the link noticing.
     pub(super) fn resume_stalled_pushes(&mut self) {
-        let overdue = self.now.saturating_sub(self.config.push_patience);
-        for (_, known) in self.roster.all_mut() {
-            let acked = known.peer.acked;
-            let Some(pusher) = &mut known.peer.push else { continue };
-            if pusher.flight.first().is_some_and(|flight| flight.1 <= overdue) {
-                *pusher = Pusher {
-                    sent: acked,
-                    fresh: true,
-                    flight: Vec::new(),
-                };
-            }
+        let stalled = |push: &Pusher| push.is_stalled(self.config.push_patience, self.now);
+        let stalled: Vec<Slot> = self
+            .roster
+            .all()
+            .filter(|(_, known)| known.peer.push.as_ref().is_some_and(stalled))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in stalled {
+            self.start_push(slot, self.roster[slot].peer.acked);
         }
     }
 
     /// Begins a stream to a peer that is known to have `has` of one's own messages.
     pub(super) fn start_push(&mut self, slot: Slot, has: u64) {
         if self.roster[slot].peer.linked {
-            self.roster[slot].peer.push = Some(Pusher {
-                sent: has,
-                fresh: true,
-                flight: Vec::new(),
-            });
+            let end = self.own_bytes_upto(has);
+            self.roster[slot].peer.push = Some(Pusher::new(has, end));
         }
     }
 
     /// Whether the slowest member that holds others back is more than a window behind.
     fn window_is_full(&mut self) -> bool {
         let slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
-        let full = slowest.is_some_and(|acked| self.is_window_behind(acked));
+        // Most of the time nobody is far enough behind to need a look at each.
+        let full = slowest.is_some_and(|acked| self.is_behind(acked, self.config.window_bytes))
+            && self.holding_back().any(|slot| self.is_window_behind(slot));
         if !full {
             self.window_full_since = None;
             self.timers.window = None;
@@ -218,9 +214,20 @@ impl Engine {
         full
     }
 
-    fn is_window_behind(&self, acked: u64) -> bool {
+    fn is_window_behind(&self, slot: Slot) -> bool {
+        self.is_behind(self.roster[slot].peer.acked, self.window_of(slot))
+    }
+
+    fn is_behind(&self, acked: u64, window_bytes: u64) -> bool {
         let behind = self.roster[self.my_slot].delivered - acked;
-        behind >= self.config.window_messages || self.own_bytes_after(acked) >= self.config.window_bytes
+        behind >= self.config.window_messages || self.own_bytes_after(acked) >= window_bytes
+    }
+
+    /// How far this member may be behind, in bytes: for a far one as much as its link needs to be busy.
+    fn window_of(&self, slot: Slot) -> u64 {
+        let push = self.roster[slot].peer.push.as_ref();
+        let reach = push.map_or(0, |push| push.reach(&self.config));
+        reach.max(self.config.window_bytes)
     }
 
     /// Members that `send` waits for. Whoever is silent, or refuses connections, or lags, holds nobody back.
@@ -236,6 +243,12 @@ impl Engine {
         if self.window_full_since.is_some() {
             self.window_is_full();
         }
+    }
+
+    /// Encoded bytes, at most, of one's own messages up to `seq`; of one that left the log, up to the first in it.
+    fn own_bytes_upto(&self, seq: u64) -> u64 {
+        let nth = seq.saturating_sub(self.roster[self.my_slot].logged_from());
+        self.own.sizes.get(nth as usize).copied().unwrap_or(self.own.size)
     }
 
     /// Encoded bytes, at most, of one's own messages after `seq`.
@@ -259,12 +272,13 @@ impl Engine {
         let last = self.roster[self.my_slot].delivered;
         let slow: Vec<Slot> = self
             .holding_back()
-            .filter(|&slot| self.is_window_behind(self.roster[slot].peer.acked))
+            .filter(|&slot| self.is_window_behind(slot))
             .collect();
         let mut next = None;
         for slot in slow {
+            let patience = self.patience_with(slot);
             let known = &mut self.roster[slot];
-            let due = full_since.max(known.peer.acked_at) + self.config.lagging_after;
+            let due = full_since.max(known.peer.acked_at) + patience;
             if due > self.now {
                 super::no_later(&mut next, due);
                 continue;
@@ -277,6 +291,20 @@ impl Engine {
             self.out.push(Output::Notice(notice));
         }
         self.timers.window = next;
+    }
+
+    /// How long a member may be a whole window behind without progress. A far one, or one behind a narrow link, gives a
+    /// sign of it only with every answer, and what the network loses goes the way once more.
+    fn patience_with(&self, slot: Slot) -> Micros {
+        let peer = &self.roster[slot].peer;
+        let awaited = peer.push.as_ref().is_some_and(|push| !push.is_idle());
+        let turn = if peer.turn == 0 && awaited {
+            FIRST_TURN
+        } else {
+            peer.turn
+        };
+        let least = self.config.lagging_after;
+        (least + 2 * turn).min(least.max(self.config.push_patience))
     }
 
     pub(super) fn write_own(&self, batch: Batch) -> Bytes {
