@@ -9,6 +9,7 @@ mod frame;
 mod held;
 mod io;
 mod log;
+mod pace;
 mod query;
 mod roster;
 
@@ -19,6 +20,7 @@ mod hold;
 mod join;
 mod leave;
 mod members;
+mod own;
 mod receive;
 mod repair;
 mod retire;

@@ -32,8 +32,9 @@ pub(crate) const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(
 pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(600);
 /// Longest pause before such an address is dialled again.
 pub(crate) const PROBE_PAUSE: Duration = Duration::from_secs(30);
-/// Calls of one link that may be on their way at once; each group has at most a few, and control frames wait.
-pub(crate) const CALLS_IN_FLIGHT: usize = 64;
+/// Calls of one link that may be on their way at once: two groups with as many batches as go to a far peer, and control
+/// frames. What is more waits.
+pub(crate) const CALLS_IN_FLIGHT: usize = 128;
 /// Calls waiting for a link. When it is full, control frames are dropped: the protocol repeats them.
 pub(crate) const LINK_QUEUE: usize = 256;
 /// A node that was linked for so long and that the other side does not dial is behind something: it polls.

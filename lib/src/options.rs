@@ -57,10 +57,13 @@ impl Options {
         self
     }
 
-    /// How far the slowest member may lag, in messages and bytes, before `send` waits. Default 4,096 and 1 MiB.
+    /// How far the slowest member may lag, in messages and bytes, before `send` waits. Default 4,096 and 1 MiB, and for
+    /// a member behind a long round trip up to 8 MiB, as much as its link needs to be busy; a window that is set here
+    /// stays as it is set.
     pub fn with_window(mut self, messages: u64, bytes: u64) -> Self {
         self.config.window_messages = messages.max(1);
         self.config.window_bytes = bytes.max(1);
+        self.config.far_window_bytes = self.config.window_bytes;
         self
     }
 

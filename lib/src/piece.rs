@@ -257,9 +257,10 @@ impl Part {
         self.run.entry_bytes(self.place(from), self.place(to) + 1)
     }
 
-    /// Of a run that its origin made: how many bytes all its messages up to that one take, as they travel.
+    /// Of a run that its origin made: how many bytes all its messages up to that one take, as they travel. Also of the
+    /// one before its first.
     pub(crate) fn bytes_upto(&self, seq: u64) -> usize {
-        self.run.entries_end(self.place(seq) + 1)
+        self.run.entries_end((seq + 1 - self.run.first()) as usize)
     }
 
     /// Lamport and wall time of the message with that seq.

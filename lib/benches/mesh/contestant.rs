@@ -8,6 +8,7 @@ use crate::board::{Board, Source};
 use crate::ours::Ours;
 use crate::over_tarpc::{Blob, Buffers, OverTarpc};
 use crate::raw::Raw;
+use crate::road::Road;
 
 /// Who is measured; the first is `multicast`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,14 +46,14 @@ enum Mesh {
 }
 
 impl Contestant {
-    pub(crate) async fn open(kind: Kind, members: usize, payload: usize) -> Result<Self, String> {
+    pub(crate) async fn open(kind: Kind, members: usize, payload: usize, road: Road) -> Result<Self, String> {
         let board = Board::new(members, payload);
         let told = |error: std::io::Error| error.to_string();
         let mesh = match kind {
-            Kind::Ours => Mesh::Ours(Ours::open(&board).await?),
-            Kind::Raw => Mesh::Raw(Raw::open(&board).await.map_err(told)?),
-            Kind::Blob => Mesh::Blob(OverTarpc::open(&board).await.map_err(told)?),
-            Kind::Buffers => Mesh::Buffers(OverTarpc::open(&board).await.map_err(told)?),
+            Kind::Ours => Mesh::Ours(Ours::open(&board, road).await?),
+            Kind::Raw => Mesh::Raw(Raw::open(&board, road).await.map_err(told)?),
+            Kind::Blob => Mesh::Blob(OverTarpc::open(&board, road).await.map_err(told)?),
+            Kind::Buffers => Mesh::Buffers(OverTarpc::open(&board, road).await.map_err(told)?),
         };
         Ok(Self { board, mesh })
     }

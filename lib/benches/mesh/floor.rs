@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::board::Source;
+use crate::road::Road;
 
 /// Batches that wait for a link besides those on their way: enough that it never runs dry.
 pub(crate) const LINK_QUEUE: usize = 2;
@@ -36,8 +37,12 @@ pub(crate) async fn listeners(count: usize) -> io::Result<Vec<TcpListener>> {
 }
 
 /// A new connection: the dialling end and the accepting end.
-pub(crate) async fn connect(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
-    let dialled = TcpStream::connect(listener.local_addr()?);
+pub(crate) async fn connect(
+    listener: &TcpListener,
+    road: Road,
+    tasks: &mut JoinSet<()>,
+) -> io::Result<(TcpStream, TcpStream)> {
+    let dialled = road.dial(listener.local_addr()?, tasks);
     let (ours, accepted) = tokio::try_join!(dialled, listener.accept())?;
     ours.set_nodelay(true)?;
     accepted.0.set_nodelay(true)?;

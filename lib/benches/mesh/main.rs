@@ -1,7 +1,8 @@
 //! `multicast` beside what it stands on, in one run: `cargo bench -p multicast --bench mesh`.
 //!
 //! All members live in one process and on one runtime of two workers, each with its own listener on loopback and its
-//! own connection to every other one. The floors promise nothing: no causal order, no repair. Rounds of all
+//! own connection to every other one. In `far` scenarios each connection goes through a proxy that hands bytes on 50 ms
+//! late each way, the floors' too. The floors promise nothing: no causal order, no repair. Rounds of all
 //! contestants take turns, because a machine's figures drift; what counts are ratios within a round.
 //!
 //! A delivery is one message that arrives at one member that is not its sender. Nothing may be lost, repeated or
@@ -17,6 +18,7 @@ mod raw;
 #[path = "../report/mod.rs"]
 mod report;
 mod results;
+mod road;
 mod round;
 mod scenario;
 
@@ -89,7 +91,7 @@ async fn measure(flags: &Flags) -> Result<(), String> {
 async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, usize), String> {
     let mut contestants = Vec::new();
     for kind in Kind::ALL {
-        let opened = Contestant::open(kind, scenario.members, scenario.payload).await;
+        let opened = Contestant::open(kind, scenario.members, scenario.payload, scenario.road).await;
         contestants.push(opened.map_err(|error| format!("{}: {error}", kind.name()))?);
     }
     let of = |nth: usize| move |error: String| format!("{}: {error}", Kind::ALL[nth].name());

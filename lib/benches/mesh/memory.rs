@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contestant::{Contestant, Kind};
 use crate::report::Flags;
+use crate::road::Road;
 use crate::round::{Load, round};
 
 /// Payload of the load.
@@ -64,7 +65,7 @@ fn in_fresh_process(members: usize) -> Result<Memory, String> {
 /// In this process, which has done nothing else; prints JSON.
 pub(crate) async fn measure(members: usize) -> Result<(), String> {
     let before = resident_kib()?;
-    let contestant = Contestant::open(Kind::Ours, members, PAYLOAD).await?;
+    let contestant = Contestant::open(Kind::Ours, members, PAYLOAD, Road::Short).await?;
     let grown = |now: f64| (now - before) / members as f64;
     let idle_kib_per_member = grown(resident_kib()?);
     let loaded = round(&contestant, Load::Full { senders: members }, LOAD).await;

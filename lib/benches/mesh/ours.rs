@@ -1,5 +1,6 @@
 //! `multicast` as its users have it: `Node`, `join`, `send`, and the stream of events.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,10 +8,12 @@ use bytes::Bytes;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
 use multicast::{Delivery, Event, Events, Log, MemberId, Node, Options, SendError, Sender, check_logs};
+use tokio::net::TcpListener;
 use tokio::task::{JoinSet, unconstrained};
 use tokio::time::timeout;
 
 use crate::board::{Board, Ledger, Source};
+use crate::road::{self, Road};
 
 /// Sends of one member that wait at a time, as a program would have them that has much to say.
 const SENDS_UNDER_WAY: usize = 256;
@@ -33,10 +36,16 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) async fn open(board: &Arc<Board>) -> Result<Self, String> {
-        let mut nodes = Vec::new();
+    pub(crate) async fn open(board: &Arc<Board>, road: Road) -> Result<Self, String> {
+        let (mut nodes, mut tasks) = (Vec::new(), JoinSet::new());
         for nth in 0..board.members() {
-            let node = Node::bind(Options::new(format!("m{nth}"))).await;
+            let mut options = Options::new(format!("m{nth}"));
+            if road == Road::Long {
+                options = behind_a_road(options, &mut tasks)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+            let node = Node::bind(options).await;
             nodes.push(node.map_err(|error| error.to_string())?);
         }
         let first = nodes[0].addr();
@@ -47,7 +56,7 @@ impl Ours {
             groups.push(node.join("bench").await.map_err(|error| error.to_string())?);
         }
         let sample: Logs = Arc::new((0..nodes.len()).map(|_| Mutex::default()).collect());
-        let (mut tells, mut tasks) = (Vec::new(), JoinSet::new());
+        let mut tells = Vec::new();
         for (me, group) in groups.into_iter().enumerate() {
             let all = group.wait_for(nodes.len());
             timeout(GATHERING, all)
@@ -107,6 +116,15 @@ impl Ours {
         check_logs(&judged).map_err(|violation| violation.to_string())?;
         Ok(logs.iter().map(Vec::len).sum())
     }
+}
+
+/// The node will listen at a port that is free now, and most likely still is in a moment; others get there by a road.
+async fn behind_a_road(options: Options, tasks: &mut JoinSet<()>) -> io::Result<Options> {
+    let free = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let proxy = TcpListener::bind("127.0.0.1:0").await?;
+    let options = options.with_listen(free).with_advertise(proxy.local_addr()?);
+    tasks.spawn(road::lead(proxy, free));
+    Ok(options)
 }
 
 /// The one place that decides how messages are sent.

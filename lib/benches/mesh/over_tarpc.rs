@@ -22,6 +22,7 @@ use tokio_util::codec::{Decoder, Encoder, Framed};
 
 use crate::board::{Board, Ledger, Source};
 use crate::floor::{self, LINK_QUEUE, Outbox};
+use crate::road::Road;
 
 /// Calls under way on a link: one on the wire while the answer to the other travels back. As ours.
 const CALLS_IN_FLIGHT: usize = 2;
@@ -112,7 +113,7 @@ pub(crate) struct OverTarpc<B> {
 }
 
 impl<B: Batch> OverTarpc<B> {
-    pub(crate) async fn open(board: &Arc<Board>) -> io::Result<Self> {
+    pub(crate) async fn open(board: &Arc<Board>, road: Road) -> io::Result<Self> {
         let mut tasks = JoinSet::new();
         let written = Arc::new(AtomicU64::new(0));
         let listeners = floor::listeners(board.members()).await?;
@@ -120,7 +121,7 @@ impl<B: Batch> OverTarpc<B> {
         for from in 0..board.members() {
             let mut links = Vec::new();
             for (to, listener) in listeners.iter().enumerate().filter(|(to, _)| *to != from) {
-                let (ours, theirs) = floor::connect(listener).await?;
+                let (ours, theirs) = floor::connect(listener, road, &mut tasks).await?;
                 let (queue, batches) = mpsc::channel(LINK_QUEUE);
                 let ours = Framed::with_capacity(ours, Caller::<B>(Wire::new(&written)), BUFFER);
                 let theirs = Framed::with_capacity(theirs, Callee::<B>(Wire::new(&written)), BUFFER);

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::board::{Board, Ledger, Source};
 use crate::floor::{self, LINK_QUEUE, Outbox};
+use crate::road::Road;
 
 /// What a receiver reads at once.
 const READ_BUFFER: usize = 256 << 10;
@@ -24,7 +25,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) async fn open(board: &Arc<Board>) -> io::Result<Self> {
+    pub(crate) async fn open(board: &Arc<Board>, road: Road) -> io::Result<Self> {
         let mut tasks = JoinSet::new();
         let written = Arc::new(AtomicU64::new(0));
         let listeners = floor::listeners(board.members()).await?;
@@ -32,7 +33,7 @@ impl Raw {
         for from in 0..board.members() {
             let mut links = Vec::new();
             for (to, listener) in listeners.iter().enumerate().filter(|(to, _)| *to != from) {
-                let (ours, theirs) = floor::connect(listener).await?;
+                let (ours, theirs) = floor::connect(listener, road, &mut tasks).await?;
                 let (queue, batches) = mpsc::channel(LINK_QUEUE);
                 tasks.spawn(write(ours, batches, written.clone()));
                 tasks.spawn(read(theirs, Ledger::new(board, to), board.clone()));

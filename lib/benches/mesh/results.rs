@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use multicast::engine::Config;
 use serde::Serialize;
 
 use crate::contestant::Kind;
 use crate::memory::Memory;
 use crate::report::Spread;
+use crate::road::{BANDWIDTH, ROUND_TRIP, Road};
 use crate::round::{CPU, DELIVERIES, Figures, P50, P99, RATE, WIRE};
 use crate::scenario::Scenario;
 
@@ -34,7 +36,21 @@ struct Table {
     round_s: f64,
     /// Deliveries whose stamps and order were judged, beyond counting all.
     judged: usize,
+    /// With a long road between members.
+    far: Option<Far>,
     contestants: Vec<Row>,
+}
+
+/// What a long road, and the window, allow.
+#[derive(Serialize)]
+struct Far {
+    round_trip_s: f64,
+    bandwidth_bytes_per_s: f64,
+    window_bytes: f64,
+    /// The window a round trip, or the bandwidth if that is less.
+    allowed_bytes_per_s: f64,
+    /// Ours, as a part of that.
+    used: Spread,
 }
 
 #[derive(Serialize)]
@@ -66,6 +82,7 @@ impl Results {
             senders: scenario.senders(),
             round_s: scenario.length.as_secs_f64(),
             judged,
+            far: (scenario.road == Road::Long).then(|| Far::of(scenario, rounds)),
             contestants: (0..Kind::ALL.len()).map(row).collect(),
         };
         table.print();
@@ -83,6 +100,22 @@ impl Results {
         match self.failed.len() {
             0 => Ok(()),
             count => Err(format!("{count} scenarios, see above")),
+        }
+    }
+}
+
+impl Far {
+    fn of(scenario: &Scenario, rounds: &[Vec<Figures>]) -> Self {
+        let (round_trip_s, bandwidth) = (ROUND_TRIP.as_secs_f64(), BANDWIDTH as f64);
+        let window_bytes = Config::default().far_window_bytes as f64;
+        let allowed = bandwidth.min(window_bytes / round_trip_s);
+        let used = |round: &Vec<Figures>| round[0][RATE] * scenario.payload as f64 / allowed;
+        Self {
+            round_trip_s,
+            bandwidth_bytes_per_s: bandwidth,
+            window_bytes,
+            allowed_bytes_per_s: allowed,
+            used: spread(rounds.iter().map(used)),
         }
     }
 }
@@ -107,6 +140,23 @@ impl Table {
             "", "million deliveries/s", "ours is", "CPU s per million", "", "wire B"
         );
         self.contestants.iter().for_each(Row::print);
+        if let Some(far) = &self.far {
+            println!(
+                "ours uses {} of {:.1} MB/s: a window of {:.0} MiB each {:.0} ms, or the road's {:.0} MB/s",
+                far.used.show(1.0, 2),
+                far.allowed_bytes_per_s / 1e6,
+                far.window_bytes / f64::from(1 << 20),
+                far.round_trip_s * 1e3,
+                far.bandwidth_bytes_per_s / 1e6,
+            );
+            for row in &self.contestants {
+                println!(
+                    "{:<20} {:>30} MB/s",
+                    row.name,
+                    row.figures[RATE].show(1e6 / self.payload as f64, 1)
+                );
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::report::Flags;
+use crate::road::Road;
 
 /// One table.
 #[derive(Clone, Debug)]
@@ -10,6 +11,7 @@ pub(crate) struct Scenario {
     pub(crate) members: usize,
     pub(crate) payload: usize,
     pub(crate) sending: Sending,
+    pub(crate) road: Road,
     /// Of one round of one contestant.
     pub(crate) length: Duration,
 }
@@ -26,6 +28,7 @@ impl Scenario {
     /// For example `all-8x64`.
     pub(crate) fn name(&self) -> String {
         let sending = match self.sending {
+            _ if self.road == Road::Long => "far",
             Sending::All => "all",
             Sending::One => "one",
             Sending::OneAtATime => "idle",
@@ -41,7 +44,12 @@ impl Scenario {
             Sending::OneAtATime => "one message at a time",
             Sending::HalfLoad => "all sending, half of what the slowest can take",
         };
-        format!("{} members, {} B, {sending}", self.members, self.payload)
+        let far = if self.road == Road::Long {
+            ", 100 ms round trip"
+        } else {
+            ""
+        };
+        format!("{} members, {} B, {sending}{far}", self.members, self.payload)
     }
 
     pub(crate) fn senders(&self) -> usize {
@@ -60,7 +68,16 @@ pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
         members,
         payload,
         sending,
+        road: Road::Short,
         length,
+    };
+    // A stream of the largest messages between two, long enough that its beginning and its end are a small part.
+    let far = Scenario {
+        members: 2,
+        payload: 64 << 10,
+        sending: Sending::One,
+        road: Road::Long,
+        length: length * 10,
     };
     use Sending::{All, HalfLoad, One, OneAtATime};
     let mut all = Vec::new();
@@ -69,12 +86,14 @@ pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
     } else if flags.quick {
         all.extend([64, 1024].map(|payload| scenario(All, 8, payload)));
         all.extend([One, OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+        all.push(far);
     } else {
         for members in [3, 8, 16, 32] {
             all.extend([64, 1024, 16 << 10].map(|payload| scenario(All, members, payload)));
         }
         all.extend([64, 1024].map(|payload| scenario(One, 8, payload)));
         all.extend([OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+        all.push(far);
     }
     all.retain(|scenario| flags.wants(&scenario.name()));
     all

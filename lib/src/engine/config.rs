@@ -28,6 +28,9 @@ pub struct Config {
     pub batch_messages: usize,
     /// Batches under way to one peer. 2: one on the wire while the answer to the other travels back.
     pub batches_in_flight: usize,
+    /// The same to a far peer, one whose shortest answer took longer than `beside_after`. As many go as its link needs
+    /// to be busy, at most so many: 48 of the usual size are more than `far_window_bytes`.
+    pub far_batches: usize,
     /// A small batch goes beside one that is under way only when that was sent so long ago. 5 ms: longer than a round
     /// trip in one machine room, shorter than people notice; a batch is then what came together during a round trip.
     pub beside_after: Micros,
@@ -35,9 +38,14 @@ pub struct Config {
     pub pull_bytes: usize,
     /// How far the slowest counted member may lag before `send` waits, in messages.
     pub window_messages: u64,
-    /// The same in bytes.
+    /// The same in bytes. For a far member this is where it begins.
     pub window_bytes: u64,
-    /// A full window without progress for so long makes a member lagging, which holds nobody back.
+    /// The window in bytes grows with what a far member's link carries in a round trip, and shrinks with it, up to this;
+    /// not beyond `window_bytes` means never. 8 MiB: 80 MB/s at 100 ms, half of what a receiver holds of one origin. In
+    /// messages it does not grow, for a receiver holds no more than 4,096 of one origin.
+    pub far_window_bytes: u64,
+    /// A full window without progress for so long and two turns of the member (2 s at most) makes it lagging, which
+    /// holds nobody back. A turn is how long it takes to answer a batch: no time in one machine room.
     pub lagging_after: Micros,
     /// Most origins that one member admits to its group in its life, those included that left: their last seq is
     /// kept, so that late copies are known.
@@ -73,7 +81,7 @@ pub struct Config {
     /// Bytes delivered after which every peer gets a fresh digest although nobody is idle, so that messages
     /// become stable, and leave the log, under load too.
     pub digest_every: usize,
-    /// A pushed batch without an answer for so long is sent anew.
+    /// What was pushed is sent anew when nothing of it was answered for so long.
     pub push_patience: Micros,
     /// Rules that a test may switch off to prove that its judge notices. All on in every other place.
     pub rules: Rules,
@@ -132,10 +140,12 @@ impl Default for Config {
             batch_bytes: 256 << 10,
             batch_messages: crate::run::MAX_RUN,
             batches_in_flight: 2,
+            far_batches: 48,
             beside_after: 5 * MS,
             pull_bytes: 512 << 10,
             window_messages: 4096,
             window_bytes: 1 << 20,
+            far_window_bytes: 8 << 20,
             lagging_after: 250 * MS,
             max_origins: crate::run::MAX_CLOCK,
             max_members: 128,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Entries};
 use crate::engine::frame::Standing;
 use crate::engine::held::Row;
+use crate::engine::pace::Pusher;
 use crate::id::MemberId;
 use crate::message::{Intro, Micros};
 
@@ -146,17 +147,6 @@ pub(super) struct Peer {
     pub(super) gone_told: bool,
     /// The attempt of the last greeting.
     pub(super) attempt: u32,
-}
-
-/// A push stream to a peer: a cursor over one's own messages.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Pusher {
-    /// Sent up to this seq.
-    pub(super) sent: u64,
-    /// The next batch begins a stream.
-    pub(super) fresh: bool,
-    /// Batches without an answer: the last seq of each, and when it was sent. At most `batches_in_flight`.
-    pub(super) flight: Vec<(u64, Micros)>,
 }
 
 impl Roster {

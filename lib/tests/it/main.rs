@@ -1,5 +1,6 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
+mod far;
 mod judge;
 mod limits;
 mod malice;

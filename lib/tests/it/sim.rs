@@ -8,6 +8,7 @@ mod witness;
 mod world;
 
 pub(crate) use counts::Counts;
+pub(crate) use queue::Queue;
 pub(crate) use rng::Rng;
 pub(crate) use world::{Failure, World};
 
