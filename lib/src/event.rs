@@ -79,6 +79,11 @@ pub enum Event {
         /// Which.
         dots: Vec<Span>,
     },
+    /// This member left before so many messages that were handed over were sent: they are nowhere. Nothing follows.
+    Unsent {
+        /// How many.
+        messages: u64,
+    },
     /// The group ended by itself: an invariant did not hold. Nothing follows; the host program is unharmed.
     Broken {
         /// What did not hold, for a bug report.

@@ -30,7 +30,7 @@ use crate::receipt::Receipt;
 use backlog::Backlog;
 use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
-use mailbox::Mailbox;
+use mailbox::{Mailbox, Sent};
 pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
 
@@ -236,7 +236,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         id: member,
         name: Name::from(&*intro.name),
     };
-    let shared = Arc::new(Shared::new(id, me));
+    let shared = Arc::new(Shared::new(id, me, config.payload_limit));
     let (mailbox, inbox) = mailbox::mailbox();
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let (events, batches) = mpsc::channel(EVENT_BATCHES);
@@ -313,8 +313,27 @@ impl Sender {
     }
 
     async fn send_as(&self, kind: Kind, payload: Bytes) -> Result<Receipt, SendError> {
-        let (dot, seen) = self.mailbox.post(kind, payload).await?;
-        Ok(Receipt::new(dot, self.shared.clone(), seen))
+        match self.mailbox.post(kind, payload).await? {
+            Sent::Stamped(dot, seen) => Ok(Receipt::new(dot, self.shared.clone(), seen)),
+            Sent::HandedOver => unreachable!("it waits to be stamped"),
+        }
+    }
+
+    /// Hands a message over without waiting for it to be sent: for whoever has much to say. It is sent in its turn, with
+    /// what is sent and handed over before and after it, and its delivery shows in the events as everyone's.
+    ///
+    /// Waits while 256 messages wait already; they do while the window is full, as with [`Sender::send`]. What is not
+    /// sent when this member leaves is counted in [`Event::Unsent`].
+    ///
+    /// # Errors
+    /// [`SendError`]: the message was not taken, nothing changed.
+    pub async fn hand_over(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        let (payload, limit) = (payload.into(), self.shared.payload_limit);
+        if payload.len() > limit {
+            let bytes = payload.len();
+            return Err(SendError::TooLong { bytes, limit });
+        }
+        self.mailbox.hand_over(Kind::App, payload).await.map(drop)
     }
 
     /// This member.

@@ -4,19 +4,17 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
 use multicast::{Delivery, Event, Events, Log, MemberId, Node, Options, SendError, Sender, check_logs};
 use tokio::net::TcpListener;
-use tokio::task::{JoinSet, unconstrained};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::board::{Board, Ledger, Source};
 use crate::road::{self, Road};
 
-/// Sends of one member that wait at a time, as a program would have them that has much to say.
-const SENDS_UNDER_WAY: usize = 256;
+/// Messages that are made at a time, as by the floors.
+const MESSAGES_AT_ONCE: usize = 512;
 /// Deliveries of one member whose stamps are judged.
 const SAMPLE: u64 = 2000;
 /// The seq of a member's first message of its own: before it comes its join.
@@ -92,12 +90,11 @@ impl Ours {
 
     pub(crate) fn say(&self, me: usize, board: &Arc<Board>, source: Source) -> impl Future<Output = ()> + Send + use<> {
         let (tell, board) = (self.tells[me].clone(), board.clone());
-        // Unconstrained, or the runtime's fairness may let a later send pass.
-        unconstrained(async move {
+        async move {
             if let Err(error) = say(tell, source, &board).await {
                 board.fault(format!("member {me} cannot send: {error}"));
             }
-        })
+        }
     }
 
     /// Judges the stamps and the order of the first deliveries, which must have arrived everywhere.
@@ -127,35 +124,22 @@ async fn behind_a_road(options: Options, tasks: &mut JoinSet<()>) -> io::Result<
     Ok(options)
 }
 
-/// The one place that decides how messages are sent.
+/// The one place that decides how messages are sent: handed over one by one, as to the floors.
 async fn say(tell: Sender, mut source: Source, board: &Board) -> Result<(), SendError> {
-    let mut under_way = FuturesOrdered::new();
     loop {
-        let count = source.due(SENDS_UNDER_WAY).await;
-        for payload in source.payloads(count) {
-            while under_way.len() >= SENDS_UNDER_WAY {
-                under_way.next().await.transpose()?;
-            }
-            under_way.push_back(send(&tell, payload, board));
-        }
-        if !source.is_full_speed() || count == 0 {
-            while let Some(sent) = under_way.next().await {
-                sent?;
-            }
-        }
+        let count = source.due(MESSAGES_AT_ONCE).await;
         if count == 0 {
             return Ok(());
         }
-    }
-}
-
-async fn send(tell: &Sender, payload: Bytes, board: &Board) -> Result<(), SendError> {
-    loop {
-        match tell.send(payload.clone()).await {
-            Err(SendError::Behind) => board.note("a send is refused: events are behind".into()),
-            sent => return sent.map(drop),
+        for payload in source.payloads(count) {
+            while let Err(error) = tell.hand_over(payload.clone()).await {
+                if error != SendError::Behind {
+                    return Err(error);
+                }
+                board.note("a send is refused: events are behind".into());
+                tokio::time::sleep(BEHIND_PAUSE).await;
+            }
         }
-        tokio::time::sleep(BEHIND_PAUSE).await;
     }
 }
 

@@ -68,6 +68,7 @@ impl Engine {
     /// Delivers what was said here, through the same path as everyone's.
     pub(super) fn finish_saying(&mut self) {
         let Some(open) = self.own.open.take() else { return };
+        self.own.slowest = None;
         self.own.starts.push_back(self.own.size);
         self.own.size += open.bytes() as u64;
         let (run, room) = open.finish();

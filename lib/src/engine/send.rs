@@ -168,7 +168,10 @@ impl Engine {
 
     /// Whether the slowest member that holds others back is more than a window behind.
     fn window_is_full(&mut self) -> bool {
-        let slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
+        if self.own.open.is_none() {
+            self.own.slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
+        }
+        let slowest = self.own.slowest;
         // Most of the time nobody is far enough behind to need a look at each.
         let full = slowest.is_some_and(|acked| self.is_behind(acked, self.config.window_bytes))
             && self.holding_back().any(|slot| self.is_window_behind(slot));

@@ -22,13 +22,23 @@ pub(super) struct Ticket(usize);
 /// A message on its way into the group's task.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) ticket: Ticket,
+    /// None: nobody waits for what comes of it.
+    pub(super) ticket: Option<Ticket>,
     pub(super) kind: Kind,
     pub(super) payload: Bytes,
 }
 
-/// What came of a send: its dot, and how many changes of acknowledgements there had been.
-pub(super) type Outcome = Result<(Dot, u64), SendError>;
+/// What came of a send.
+pub(super) type Outcome = Result<Sent, SendError>;
+
+/// Where a message stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sent {
+    /// In the mailbox; nobody waits for more.
+    HandedOver,
+    /// It is stamped: its dot, and how many changes of acknowledgements there had been.
+    Stamped(Dot, u64),
+}
 
 /// The senders' half; clones share it.
 #[derive(Clone, Debug)]
@@ -59,7 +69,15 @@ impl Mailbox {
             mail: &self.0,
             message: Some((kind, payload)),
             slot: None,
+            is_awaited: true,
         }
+    }
+
+    /// The same, ready as soon as there is room.
+    pub(super) fn hand_over(&self, kind: Kind, payload: Bytes) -> Posting<'_> {
+        let mut posting = self.post(kind, payload);
+        posting.is_awaited = false;
+        posting
     }
 }
 
@@ -80,13 +98,21 @@ impl Inbox {
         .await;
     }
 
-    /// Takes everything, at most `SEND_QUEUE` messages, into a queue that is empty.
-    pub(super) fn take(&mut self, empty: &mut VecDeque<Outgoing>) {
+    /// Takes everything, at most `SEND_QUEUE` messages.
+    pub(super) fn take(&mut self, into: &mut VecDeque<Outgoing>) {
         let mut mail = lock(&self.mail);
-        std::mem::swap(&mut mail.queue, empty);
+        match into.is_empty() {
+            true => std::mem::swap(&mut mail.queue, into),
+            false => into.append(&mut mail.queue),
+        }
         mail.grant(&mut self.wakers);
         drop(mail);
         self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// While events are not read, nothing is let in.
+    pub(super) fn set_behind(&self, behind: bool) {
+        lock(&self.mail).behind = behind;
     }
 
     /// Tells senders what came of their sends.
@@ -143,6 +169,7 @@ struct Mail {
     /// How many of those may come in.
     granted: usize,
     task: Option<Waker>,
+    behind: bool,
     closed: bool,
 }
 
@@ -161,7 +188,7 @@ enum Slot {
 impl Mail {
     /// A place for a send: in the queue, or outside.
     fn enter(&mut self, waker: &Waker) -> usize {
-        let room = self.outside.is_empty() && self.queue.len() + self.granted < SEND_QUEUE;
+        let room = self.has_room();
         let state = if room {
             Slot::Granted
         } else {
@@ -190,6 +217,11 @@ impl Mail {
         }
     }
 
+    /// Whether a message may go in at once: there is room, and nobody waits for it.
+    fn has_room(&self) -> bool {
+        self.outside.is_empty() && self.queue.len() + self.granted < SEND_QUEUE
+    }
+
     fn vacate(&mut self, slot: usize) {
         self.slots[slot] = Slot::Free;
         self.free.push(slot);
@@ -202,6 +234,8 @@ pub(super) struct Posting<'a> {
     /// Until it is in the queue.
     message: Option<(Kind, Bytes)>,
     slot: Option<usize>,
+    /// Ready when it is stamped, else when it is in the queue.
+    is_awaited: bool,
 }
 
 impl Future for Posting<'_> {
@@ -210,8 +244,13 @@ impl Future for Posting<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let this = &mut *self;
         let mut mail = lock(this.mail);
-        if this.slot.is_none() && mail.closed {
-            return Poll::Ready(Err(SendError::Left));
+        if this.slot.is_none() && (mail.closed || mail.behind) {
+            let closed = mail.closed;
+            return Poll::Ready(Err(if closed { SendError::Left } else { SendError::Behind }));
+        }
+        let granted = this.slot.is_some_and(|slot| matches!(mail.slots[slot], Slot::Granted));
+        if !this.is_awaited && (granted || this.slot.is_none() && mail.has_room()) {
+            return this.put(mail);
         }
         let slot = *this.slot.get_or_insert_with(|| mail.enter(cx.waker()));
         let state = &mut mail.slots[slot];
@@ -230,7 +269,7 @@ impl Future for Posting<'_> {
                 *state = Slot::Posted(cx.waker().clone());
                 mail.granted -= 1;
                 if let Some((kind, payload)) = this.message.take() {
-                    let ticket = Ticket(slot);
+                    let ticket = Some(Ticket(slot));
                     mail.queue.push_back(Outgoing { ticket, kind, payload });
                 }
                 woken = mail.task.take();
@@ -246,6 +285,33 @@ impl Future for Posting<'_> {
             task.wake();
         }
         Poll::Pending
+    }
+}
+
+impl Posting<'_> {
+    /// Into the queue, where there is room: nobody waits for what comes of it.
+    fn put(&mut self, mut mail: MutexGuard<'_, Mail>) -> Poll<Outcome> {
+        if let Some(slot) = self.slot.take() {
+            mail.granted -= 1;
+            mail.vacate(slot);
+        }
+        if mail.behind {
+            let mut wakers = Vec::new();
+            mail.grant(&mut wakers);
+            drop(mail);
+            wakers.into_iter().for_each(Waker::wake);
+            return Poll::Ready(Err(SendError::Behind));
+        }
+        if let Some((kind, payload)) = self.message.take() {
+            let ticket = None;
+            mail.queue.push_back(Outgoing { ticket, kind, payload });
+        }
+        let task = mail.task.take();
+        drop(mail);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Poll::Ready(Ok(Sent::HandedOver))
     }
 }
 
@@ -290,7 +356,8 @@ mod tests {
     fn take(inbox: &mut Inbox) -> Vec<usize> {
         let mut taken = VecDeque::new();
         inbox.take(&mut taken);
-        taken.into_iter().map(|outgoing| outgoing.ticket.0).collect()
+        let tickets = taken.into_iter().filter_map(|outgoing| outgoing.ticket);
+        tickets.map(|ticket| ticket.0).collect()
     }
 
     fn answer(inbox: &mut Inbox, slots: &[usize]) {
@@ -328,6 +395,30 @@ mod tests {
         let mail = lock(&mailbox.0);
         assert_eq!((mail.slots.len(), mail.free.len()), (SEND_QUEUE + 2, SEND_QUEUE + 2));
         assert_eq!((mail.granted, mail.outside.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_handed_over_waits_for_room_only() {
+        let (mailbox, mut inbox) = mailbox();
+        let hand_over = || Box::pin(mailbox.hand_over(Kind::App, Bytes::new()));
+        for _ in 0..SEND_QUEUE {
+            assert_eq!(hand_over().now_or_never(), Some(Ok(Sent::HandedOver)));
+        }
+        let mut outside = [hand_over(), hand_over(), hand_over()];
+        assert!(outside.iter_mut().all(pends));
+        let mut taken = VecDeque::new();
+        inbox.take(&mut taken);
+        assert_eq!(taken.len(), SEND_QUEUE);
+        assert_eq!(outside[0].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
+        inbox.set_behind(true);
+        assert_eq!(outside[1].as_mut().now_or_never(), Some(Err(SendError::Behind)));
+        assert_eq!(hand_over().now_or_never(), Some(Err(SendError::Behind)));
+        inbox.set_behind(false);
+        assert_eq!(outside[2].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
+        inbox.take(&mut taken);
+        assert_eq!(taken.len(), SEND_QUEUE + 2);
+        let mail = lock(&mailbox.0);
+        assert_eq!((mail.granted, mail.slots.len()), (0, mail.free.len()));
     }
 
     #[test]

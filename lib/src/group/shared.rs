@@ -15,6 +15,8 @@ use crate::message::{Member, Name};
 pub(crate) struct Shared {
     pub(crate) id: GroupId,
     pub(crate) me: Member,
+    /// Of a payload, in bytes.
+    pub(crate) payload_limit: usize,
     names: Mutex<BTreeMap<MemberId, Name>>,
     rows: Mutex<Vec<Row>>,
     stable: Mutex<Clock>,
@@ -38,10 +40,11 @@ pub(crate) struct Row {
 }
 
 impl Shared {
-    pub(crate) fn new(id: GroupId, me: Member) -> Self {
+    pub(crate) fn new(id: GroupId, me: Member, payload_limit: usize) -> Self {
         Self {
             id,
             me,
+            payload_limit,
             names: Mutex::default(),
             rows: Mutex::default(),
             stable: Mutex::default(),

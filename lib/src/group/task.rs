@@ -10,7 +10,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine::{Batch, Engine, Frame, Input};
-use crate::group::backlog::Backlog;
+use crate::event::Event;
+use crate::group::backlog::{Backlog, Told};
 use crate::group::call::Calls;
 use crate::group::mailbox::{Inbox, Outgoing};
 use crate::group::show;
@@ -103,7 +104,7 @@ impl Task {
                 alarm.as_mut().reset(deadline);
             }
             let flushing = !self.state.pending.is_empty();
-            let takes_sends = self.state.parked.is_empty();
+            let takes_sends = self.state.parked.is_empty() || self.state.behind;
             tokio::select! {
                 count = self.knocks.recv_many(&mut knocks, super::KNOCKS_AT_ONCE) => {
                     // Without its node a group cannot go on.
@@ -272,7 +273,8 @@ impl Task {
     }
 
     fn take_sends(&mut self) {
-        if self.state.parked.is_empty() {
+        // While events are not read the mailbox lets nothing in, and who is in it is to know at once.
+        if self.state.parked.is_empty() || self.state.behind {
             self.inbox.take(&mut self.state.parked);
         }
     }
@@ -283,7 +285,7 @@ impl Task {
             return;
         }
         if self.state.behind {
-            self.refuse_parked(SendError::Behind);
+            self.refuse_awaited();
         } else if !self.engine.window_is_shut() {
             let sent_at = wall_clock();
             let parked = self.state.parked.drain(..);
@@ -291,10 +293,14 @@ impl Task {
         }
     }
 
-    fn refuse_parked(&mut self, why: SendError) {
-        let refused = self.state.parked.drain(..);
-        let outcomes = refused.map(|outgoing| (outgoing.ticket, Err(why.clone())));
-        self.state.turn.outcomes.extend(outcomes);
+    /// Tells whoever waits for a send that events are not read. What was handed over waits on.
+    fn refuse_awaited(&mut self) {
+        for outgoing in std::mem::take(&mut self.state.parked) {
+            match outgoing.ticket {
+                Some(_) => self.state.turn.fail(outgoing, SendError::Behind),
+                None => self.state.parked.push_back(outgoing),
+            }
+        }
     }
 
     /// Ends calls that have their replies, and asks again for those that are missing.
@@ -341,7 +347,9 @@ impl Task {
         match self.events.clone().try_reserve_owned() {
             Ok(permit) => self.flush(Some(permit)),
             Err(mpsc::error::TrySendError::Full(_)) => {
-                self.state.behind |= self.state.pending.is_too_long();
+                if self.state.pending.is_too_long() && !std::mem::replace(&mut self.state.behind, true) {
+                    self.inbox.set_behind(true);
+                }
             }
             Err(mpsc::error::TrySendError::Closed(_)) => self.flush(None),
         }
@@ -355,6 +363,7 @@ impl Task {
             permit.send(events);
         }
         if std::mem::take(&mut self.state.behind) {
+            self.inbox.set_behind(false);
             self.handle(Input::CaughtUp);
         }
     }
@@ -377,7 +386,14 @@ impl Task {
                 let _ = reply.send(unconfirmed.clone());
             }
         }
-        self.refuse_parked(SendError::Left);
+        self.inbox.take(&mut self.state.parked);
+        while let Some(outgoing) = self.state.parked.pop_front() {
+            self.state.turn.fail(outgoing, SendError::Left);
+        }
+        let messages = self.state.turn.unsent;
+        if messages > 0 {
+            self.state.pending.add(Told::Event(Event::Unsent { messages }), 0);
+        }
         self.inbox.answer(&mut self.state.turn.outcomes);
         // Only here, where there is nothing left to do, the task waits for the application.
         let events = std::mem::take(&mut self.state.pending);

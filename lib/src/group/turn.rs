@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Frame, Input, Output, Refusal};
 use crate::group::SendError;
-use crate::group::mailbox::{Outcome, Outgoing, Ticket};
+use crate::group::mailbox::{Outcome, Outgoing, Sent, Ticket};
 use crate::id::{Dot, MemberId};
 use crate::net::serve::has_room;
 
@@ -22,6 +22,8 @@ pub(super) struct Turn {
     pub(super) refused: Vec<Outgoing>,
     /// How often acknowledgements had changed when it began.
     pub(super) changes: u64,
+    /// Messages that were handed over, and not sent.
+    pub(super) unsent: u64,
     /// What came of sends: told when the turn is over, all at once.
     pub(super) outcomes: Vec<(Ticket, Outcome)>,
 }
@@ -74,7 +76,8 @@ impl Turn {
     /// The next send is stamped and delivered.
     pub(super) fn sent(&mut self, dot: Dot) {
         if let Some(outgoing) = self.sends.pop_front() {
-            self.outcomes.push((outgoing.ticket, Ok((dot, self.changes))));
+            let sent = Sent::Stamped(dot, self.changes);
+            self.outcomes.extend(outgoing.ticket.map(|ticket| (ticket, Ok(sent))));
         }
     }
 
@@ -87,14 +90,22 @@ impl Turn {
             Refusal::TooLong { limit } => SendError::TooLong { bytes, limit },
             Refusal::NotMember => SendError::Left,
         };
-        self.outcomes.push((outgoing.ticket, Err(error)));
+        self.fail(outgoing, error);
+    }
+
+    /// A message is not sent. Whoever handed it over and did not wait is told in an event at the end.
+    pub(super) fn fail(&mut self, outgoing: Outgoing, why: SendError) {
+        match outgoing.ticket {
+            Some(ticket) => self.outcomes.push((ticket, Err(why))),
+            None => self.unsent += 1,
+        }
     }
 
     /// An engine that is over takes nothing any more: what it did not answer is not sent.
     pub(super) fn give_up(&mut self) {
-        let unsent = self.sends.drain(..);
-        let left = |outgoing: Outgoing| (outgoing.ticket, Err(SendError::Left));
-        self.outcomes.extend(unsent.map(left));
+        while let Some(outgoing) = self.sends.pop_front() {
+            self.fail(outgoing, SendError::Left);
+        }
     }
 }
 
