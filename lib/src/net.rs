@@ -6,6 +6,7 @@ mod line;
 pub(crate) mod rpc;
 pub(crate) mod serve;
 pub(crate) mod socket;
+pub(crate) mod transport;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

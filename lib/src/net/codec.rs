@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use tarpc::{ClientMessage, Response, ServerError, context, trace};
-use tokio_util::codec::{Decoder, Encoder};
 
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId};
 use crate::net::rpc::{Call, Path, Reply, Request};
+use crate::net::transport::{Codec, Outbox};
 use crate::net::{MAX_FRAME, Meter};
 use crate::run::Run;
 
@@ -48,11 +48,20 @@ pub(crate) struct Caller(pub(crate) Arc<Meter>);
 #[derive(Debug)]
 pub(crate) struct Callee(pub(crate) Arc<Meter>);
 
-impl Encoder<ClientMessage<Call>> for Caller {
-    type Error = io::Error;
+impl Codec for Caller {
+    type Out = ClientMessage<Call>;
+    type In = Response<Reply>;
 
-    fn encode(&mut self, message: ClientMessage<Call>, out: &mut BytesMut) -> io::Result<()> {
-        frame(&self.0, out, |out| match message {
+    fn encode(&mut self, message: ClientMessage<Call>, out: &mut Outbox) -> io::Result<()> {
+        let run = match &message {
+            ClientMessage::Request(request) => match &request.message {
+                Call::Push { run, .. } => Some(run.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let slices = run.as_deref().unwrap_or_default();
+        let sent = out.frame(MAX_FRAME, slices, |out| match message {
             ClientMessage::Request(request) => {
                 out.put_u8(REQUEST);
                 out.put_u64(request.id);
@@ -61,11 +70,9 @@ impl Encoder<ClientMessage<Call>> for Caller {
                 match request.message {
                     Call::Hello(hello) => put(out, HELLO, &hello),
                     Call::Groups(groups) => put(out, GROUPS, &groups),
-                    Call::Push { path, run } => {
+                    Call::Push { path, .. } => {
                         out.put_u8(PUSH);
                         put_path(out, path);
-                        out.reserve(run.iter().map(Bytes::len).sum());
-                        run.iter().for_each(|slice| out.put_slice(slice));
                         Ok(())
                     }
                     Call::Poll => {
@@ -85,15 +92,12 @@ impl Encoder<ClientMessage<Call>> for Caller {
                 Ok(())
             }
             _ => Err(odd("a message that this version does not know")),
-        })
+        })?;
+        self.0.sent(sent);
+        Ok(())
     }
-}
 
-impl Decoder for Caller {
-    type Item = Response<Reply>;
-    type Error = io::Error;
-
-    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
+    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::In>> {
         let Some(mut body) = next_frame(&self.0, bytes)? else {
             return Ok(None);
         };
@@ -103,23 +107,21 @@ impl Decoder for Caller {
     }
 }
 
-impl Encoder<Response<Reply>> for Callee {
-    type Error = io::Error;
+impl Codec for Callee {
+    type Out = Response<Reply>;
+    type In = ClientMessage<Request>;
 
-    fn encode(&mut self, response: Response<Reply>, out: &mut BytesMut) -> io::Result<()> {
-        frame(&self.0, out, |out| {
+    fn encode(&mut self, response: Response<Reply>, out: &mut Outbox) -> io::Result<()> {
+        let sent = out.frame(MAX_FRAME, &[], |out| {
             out.put_u64(response.request_id);
             let reply = response.message.map_err(|error| odd(&error.to_string()))?;
             put_postcard(out, &reply)
-        })
+        })?;
+        self.0.sent(sent);
+        Ok(())
     }
-}
 
-impl Decoder for Callee {
-    type Item = ClientMessage<Request>;
-    type Error = io::Error;
-
-    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::Item>> {
+    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Self::In>> {
         let Some(mut body) = next_frame(&self.0, bytes)? else {
             return Ok(None);
         };
@@ -165,21 +167,6 @@ fn request(mut body: Bytes) -> io::Result<Request> {
         }
         _ => Err(odd("unknown request")),
     }
-}
-
-/// Writes one frame: its length is known when its body is written.
-fn frame(meter: &Meter, out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
-    let start = out.len();
-    out.put_u32(0);
-    body(out)?;
-    let length = out.len() - start - 4;
-    if length > MAX_FRAME {
-        out.truncate(start);
-        return Err(odd("a frame over the limit was to be sent"));
-    }
-    out[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
-    meter.sent(4 + length);
-    Ok(())
 }
 
 fn next_frame(meter: &Meter, bytes: &mut BytesMut) -> io::Result<Option<Bytes>> {

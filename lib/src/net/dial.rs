@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
-use tokio_util::codec::Framed;
 
 use crate::net::codec::Caller;
 use crate::net::line::Line;
 use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::TcpStream;
+use crate::net::transport::Transport;
 use crate::net::{
     CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
     RECONNECT_PAUSE, STALL_TIMEOUT,
@@ -110,7 +110,7 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
         .await
         .map_err(|_| stalled("no answer"))??;
     socket.set_nodelay(true)?;
-    let mut line = Line::new(Framed::new(socket, Caller(phone.meter.clone())));
+    let mut line = Line::new(Transport::new(socket, Caller(phone.meter.clone())));
     let mine = Hello::clone(&phone.hello.borrow_and_update());
     let me = mine.node;
     line.begin(Call::Hello(mine));

@@ -14,14 +14,14 @@ use futures::task::AtomicWaker;
 use tarpc::client::{self, NewClient, RequestDispatch};
 use tarpc::context;
 use tokio::task::unconstrained;
-use tokio_util::codec::Framed;
 
 use crate::net::codec::Caller;
 use crate::net::rpc::{Call, Path, Reply};
 use crate::net::socket::TcpStream;
+use crate::net::transport::Transport;
 use crate::net::{CALLS_IN_FLIGHT, STALL_TIMEOUT};
 
-type Transport = Framed<TcpStream, Caller>;
+type Wire = Transport<TcpStream, Caller>;
 /// The number and path of a call, and what came of it.
 type Answered = (u64, Path, Result<Reply, String>);
 
@@ -31,7 +31,7 @@ type Answered = (u64, Path, Result<Reply, String>);
 /// wake-up for every call and one for every answer, and at low load wake-ups are most of what a message costs.
 pub(crate) struct Line {
     client: client::Channel<Call, Reply>,
-    dispatch: Pin<Box<RequestDispatch<Call, Reply, Transport>>>,
+    dispatch: Pin<Box<RequestDispatch<Call, Reply, Wire>>>,
     /// First polled in the order in which they were begun.
     calls: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     coupled: Coupled,
@@ -41,7 +41,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(transport: Wire) -> Self {
         let mut config = client::Config::default();
         config.max_in_flight_requests = CALLS_IN_FLIGHT * 2;
         config.pending_request_buffer = CALLS_IN_FLIGHT * 2;

@@ -13,13 +13,13 @@ use tarpc::{ClientMessage, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::codec::Framed;
 
 use crate::engine::Frame;
 use crate::id::GroupId;
 use crate::net::codec::Callee;
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal, Reply, Request};
 use crate::net::socket::{TcpListener, TcpStream};
+use crate::net::transport::Transport;
 use crate::net::{
     Door, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, MAX_CONNECTIONS, MAX_HANDSHAKES, Meter, POLL_TIME, POLLED,
     REQUESTS_IN_FLIGHT, STALL_TIMEOUT,
@@ -60,7 +60,7 @@ pub(crate) struct Desk {
     pub(crate) meter: Arc<Meter>,
 }
 
-type Channel = BaseChannel<Request, Reply, Framed<TcpStream, Callee>>;
+type Channel = BaseChannel<Request, Reply, Transport<TcpStream, Callee>>;
 /// A request that waits for its group.
 type Waiting = (u64, oneshot::Receiver<Vec<Frame>>);
 
@@ -100,7 +100,7 @@ pub(crate) async fn serve(listener: TcpListener, desk: Desk) {
 async fn connection(socket: TcpStream, desk: Desk, stranger: OwnedSemaphorePermit) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let peer = socket.peer_addr()?;
-    let mut channel = BaseChannel::with_defaults(Framed::new(socket, Callee(desk.meter.clone())));
+    let mut channel = BaseChannel::with_defaults(Transport::new(socket, Callee(desk.meter.clone())));
     let greeting = timeout(HANDSHAKE_TIMEOUT, greet(&mut channel, &desk, peer)).await;
     let Some((theirs, replaced)) = greeting.map_err(|_| odd("said nothing"))?? else {
         return Ok(());
@@ -393,5 +393,5 @@ fn odd(what: &'static str) -> io::Error {
 // The transport must fit what tarpc expects on this side.
 const _: fn() = || {
     fn is_transport<T: tarpc::Transport<Response<Reply>, ClientMessage<Request>>>() {}
-    is_transport::<Framed<TcpStream, Callee>>();
+    is_transport::<Transport<TcpStream, Callee>>();
 };
