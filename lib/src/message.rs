@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::clock::{Clock, Entries};
 use crate::id::{Dot, MemberId, NodeId};
@@ -104,9 +105,10 @@ impl fmt::Display for Member {
     }
 }
 
-/// A member's name: text that is shared by everything that mentions the member, so that a clone costs nothing.
+/// A member's name: text that every delivery mentions. Up to 23 bytes lie in place, so that a clone is a copy; longer
+/// ones are shared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+pub struct Name(SmolStr);
 
 impl Deref for Name {
     type Target = str;
