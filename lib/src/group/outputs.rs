@@ -48,12 +48,23 @@ impl Task {
             }
         }
         self.state.turn.outputs = outputs;
+        self.show_clock();
         self.state.turn.give_up();
         for answer in self.state.turn.answers.drain(..) {
             answer.send();
         }
         for outgoing in self.state.turn.refused.drain(..).rev() {
             self.state.parked.push_front(outgoing);
+        }
+    }
+
+    /// Before anybody is told of a delivery: whoever knows of it finds it in the clock.
+    fn show_clock(&mut self) {
+        if std::mem::take(&mut self.state.clock_changed) {
+            self.state.delivered.clear();
+            self.shared.set_clock(self.engine.delivered());
+        } else if !self.state.delivered.is_empty() {
+            self.shared.advance(&mut self.state.delivered);
         }
     }
 
@@ -94,6 +105,7 @@ impl Task {
 
     fn on_deliver(&mut self, piece: Piece, held_for: Micros) {
         let payload_bytes = piece.payload_bytes();
+        self.state.delivered.push((piece.origin(), piece.last()));
         match piece {
             Piece::One(message) => self.on_message(message, payload_bytes, held_for),
             Piece::Many(part) if part.kind() == Kind::App => {
@@ -109,6 +121,7 @@ impl Task {
         if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
             self.note_members();
             self.state.members_changed = false;
+            self.shared.set_clock(self.engine.delivered());
             self.entered(Ok(()));
         }
         if message.kind == Kind::Join {
@@ -139,6 +152,7 @@ impl Task {
             tracing::warn!(peer = %peer.short(), what, "ignored: no correct member says this");
             return;
         }
+        self.state.clock_changed |= matches!(notice, Notice::Gap(_));
         if matches!(notice, Notice::Silent(_) | Notice::Resumed(_)) {
             self.state.members_changed = true;
         }

@@ -119,6 +119,26 @@ impl Shared {
     }
 
     pub(crate) fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        change(&self.changes, |count| *count += 1);
     }
+
+    /// Messages were delivered: of each origin the last seq.
+    pub(crate) fn advance(&self, delivered: &mut Vec<(MemberId, u64)>) {
+        change(&self.clock, |clock| {
+            delivered.drain(..).for_each(|(origin, seq)| clock.set(origin, seq));
+        });
+    }
+
+    /// More than that happened.
+    pub(crate) fn set_clock(&self, delivered: Clock) {
+        change(&self.clock, |clock| *clock = delivered);
+    }
+}
+
+/// Nobody is woken where nobody waits: who comes later looks at the value first.
+fn change<T>(watched: &watch::Sender<T>, change: impl FnOnce(&mut T)) {
+    watched.send_if_modified(|value| {
+        change(value);
+        watched.receiver_count() > 0
+    });
 }

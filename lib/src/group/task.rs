@@ -59,6 +59,9 @@ pub(super) struct State {
     /// Whose message was delivered last: often the next one's too.
     pub(super) speaker: Option<Member>,
     pub(super) acks_changed: bool,
+    /// What was delivered in this turn: of each piece the origin and the last seq; and whether that is not all.
+    pub(super) delivered: Vec<(MemberId, u64)>,
+    pub(super) clock_changed: bool,
     pub(super) members_changed: bool,
     /// Some handle is alive.
     pub(super) asks_open: bool,
@@ -85,6 +88,8 @@ impl Default for State {
             turn: Turn::default(),
             speaker: None,
             acks_changed: false,
+            delivered: Vec::new(),
+            clock_changed: false,
             members_changed: false,
             asks_open: true,
             over: false,
@@ -119,7 +124,7 @@ impl Task {
                         self.begin_leave(String::new(), super::LEAVE_PATIENCE, None);
                     }
                 },
-                permit = self.events.clone().reserve_owned(), if flushing => self.flush(permit.ok()),
+                permit = room_for(&self.events), if flushing => self.flush(permit),
                 () = &mut alarm => self.on_deadline(),
             }
             self.take_at_hand();
@@ -343,7 +348,6 @@ impl Task {
         if self.state.pending.is_empty() {
             return;
         }
-        self.shared.clock.send_replace(self.engine.delivered());
         match self.events.clone().try_reserve_owned() {
             Ok(permit) => self.flush(Some(permit)),
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -399,6 +403,11 @@ impl Task {
         let events = std::mem::take(&mut self.state.pending);
         let _ = tokio::time::timeout(super::LEAVE_PATIENCE, self.events.send(events)).await;
     }
+}
+
+/// Nothing, if nobody will read any more.
+async fn room_for(events: &mpsc::Sender<Backlog>) -> Option<mpsc::OwnedPermit<Backlog>> {
+    events.clone().reserve_owned().await.ok()
 }
 
 fn wall_clock() -> u64 {
