@@ -107,8 +107,9 @@ struct Own {
     room: BytesMut,
     /// What is being said in this turn, and not delivered yet; the tickets of those messages.
     open: Option<Composer>,
-    /// Up to where everyone has it whom that is to wait for; none: nobody is waited for. Looked up once a turn.
-    slowest: Option<u64>,
+    /// Up to where everyone has it whom that is to wait for, as seq and bytes; none: nobody is waited for. Looked up once
+    /// a turn.
+    slowest: Option<(u64, u64)>,
     tickets: Vec<u64>,
 }
 

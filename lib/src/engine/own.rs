@@ -88,9 +88,9 @@ impl Engine {
         self.wake(self.my_slot);
     }
 
+    /// Encoded bytes of one's own messages after `seq`; of one that left the log, from the first in it on.
     pub(super) fn own_bytes_after(&self, seq: u64) -> u64 {
-        let said = self.own.open.as_ref().map_or(0, Composer::bytes) as u64;
-        self.own.size + said - self.own_bytes_upto(seq)
+        self.own_end().1 - self.own_bytes_upto(seq)
     }
 
     /// Encoded bytes of one's own messages up to `seq`; of one that left the log, up to the first in it.
@@ -104,10 +104,13 @@ impl Engine {
         self.own.starts[nth] + self.own_part(nth).bytes_upto(seq) as u64
     }
 
-    /// The last seq of one's own, what is being said included.
-    pub(super) fn own_last(&self) -> u64 {
-        let said = self.own.open.as_ref().map_or(0, Composer::len) as u64;
-        self.roster[self.my_slot].delivered + said
+    /// The last seq of one's own, and the encoded bytes of all of them, what is being said included.
+    pub(super) fn own_end(&self) -> (u64, u64) {
+        let (said, bytes) = self.own.open.as_ref().map_or((0, 0), |open| (open.len(), open.bytes()));
+        (
+            self.roster[self.my_slot].delivered + said as u64,
+            self.own.size + bytes as u64,
+        )
     }
 
     /// The nth piece of own messages in the log.
@@ -122,6 +125,9 @@ impl Engine {
     pub(super) fn batch_end(&self, after: u64, last: u64) -> u64 {
         let most = last.min(after + self.config.batch_messages as u64);
         let room = self.own_bytes_upto(after) + self.config.batch_bytes as u64;
+        if self.own_bytes_upto(most) <= room {
+            return most;
+        }
         // Halving: everything up to `fits` has room, and everything from `over` on has not.
         let (mut fits, mut over) = (after + 1, most + 1);
         while fits + 1 < over {

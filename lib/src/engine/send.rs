@@ -169,11 +169,12 @@ impl Engine {
     /// Whether the slowest member that holds others back is more than a window behind.
     fn window_is_full(&mut self) -> bool {
         if self.own.open.is_none() {
-            self.own.slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
+            let slowest = self.holding_back().map(|slot| self.roster[slot].peer.acked).min();
+            self.own.slowest = slowest.map(|acked| (acked, self.own_bytes_upto(acked)));
         }
         let slowest = self.own.slowest;
         // Most of the time nobody is far enough behind to need a look at each.
-        let full = slowest.is_some_and(|acked| self.is_behind(acked, self.config.window_bytes))
+        let full = slowest.is_some_and(|place| self.is_behind(place, self.config.window_bytes))
             && self.holding_back().any(|slot| self.is_window_behind(slot));
         if !full {
             self.window_full_since = None;
@@ -186,12 +187,14 @@ impl Engine {
     }
 
     fn is_window_behind(&self, slot: Slot) -> bool {
-        self.is_behind(self.roster[slot].peer.acked, self.window_of(slot))
+        let acked = self.roster[slot].peer.acked;
+        self.is_behind((acked, self.own_bytes_upto(acked)), self.window_of(slot))
     }
 
-    fn is_behind(&self, acked: u64, window_bytes: u64) -> bool {
-        let behind = self.own_last() - acked;
-        behind >= self.config.window_messages || self.own_bytes_after(acked) >= window_bytes
+    /// Whether one's own messages are that far beyond a place: a seq, and the bytes up to it.
+    fn is_behind(&self, (acked, upto): (u64, u64), window_bytes: u64) -> bool {
+        let (last, size) = self.own_end();
+        last - acked >= self.config.window_messages || size - upto >= window_bytes
     }
 
     /// How far this member may be behind, in bytes: for a far one as much as its link needs to be busy.
