@@ -98,7 +98,8 @@ pub struct Delivery {
     pub dot: Dot,
     /// Who sent it.
     pub from: Member,
-    /// The bytes.
+    /// The bytes. A slice of what came, or was sent, together with them: copy what is to be kept for long, or it keeps up to
+    /// 1 MiB.
     pub payload: Bytes,
     /// Lamport time. (Lamport time, member id) sorts every member's history identically.
     pub lamport: u64,

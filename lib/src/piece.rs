@@ -33,6 +33,10 @@ pub struct Part {
     to: u32,
 }
 
+/// Most entries in the clocks of the pieces of one run, 24 MiB of them: a message that changes one entry of a long clock
+/// is short, and its clock is not. Thousands of changes in a group of hundreds fit.
+const MOST_ENTRIES: usize = 1 << 20;
+
 /// What is to be checked before a piece may be delivered, besides its origin's previous message.
 pub(crate) enum Needs {
     /// Entries that changed since that one.
@@ -43,9 +47,12 @@ pub(crate) enum Needs {
 
 /// Cuts a run, from its nth message on, into pieces with what each needs. `past` is the clock of the message before;
 /// it is not looked at if the run has a full one. Also returns the clock of the last message.
+///
+/// A run whose clocks would take more than `MOST_ENTRIES` is cut only so far: then the pieces end before it does.
 pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, Needs)>, Arc<Entries>) {
     let mut pasts = run.take_pasts().into_iter().peekable();
     while pasts.next_if(|past| (past.0 as usize) < nth).is_some() {}
+    run.compact(nth);
     if nth + 1 == run.len() {
         // A message alone needs nothing of the run but its bytes.
         let (past, needs) = after(past, pasts.next());
@@ -54,10 +61,13 @@ pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, 
     }
     let (run, mut past, mut pieces) = (Arc::new(run), past, Vec::with_capacity(pasts.len() + 1));
     let alone = |nth: usize| run.kind(nth) != Kind::App;
-    let mut from = nth;
-    while from < run.len() {
+    let (mut from, mut entries) = (nth, 0);
+    while from < run.len() && entries <= MOST_ENTRIES {
         let needs;
-        (past, needs) = after(past, pasts.next_if(|past| past.0 as usize == from));
+        let change = pasts.next_if(|past| past.0 as usize == from);
+        let changes = change.is_some();
+        (past, needs) = after(past, change);
+        entries += if changes { past.len() } else { 0 };
         let next_change = pasts.peek().map_or(run.len(), |past| past.0 as usize);
         let mut to = from + 1;
         while to < next_change && !alone(from) && !alone(to) {
@@ -214,13 +224,14 @@ impl Piece {
         }
     }
 
-    /// Without the last message; nothing, if there is no other.
-    pub(crate) fn without_last(&self) -> Option<Self> {
+    /// Without so many last messages, one at least; nothing, if there are no others.
+    pub(crate) fn without_last(&self, count: usize) -> Option<Self> {
         match self {
             Self::One(_) => None,
             Self::Many(part) => {
-                let to = part.to - 1;
-                (part.from < to).then(|| Self::Many(Part { to, ..part.clone() }))
+                let left = part.len().checked_sub(count.max(1)).filter(|left| *left > 0)?;
+                let to = part.from + left as u32;
+                Some(Self::Many(Part { to, ..part.clone() }))
             }
         }
     }

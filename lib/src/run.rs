@@ -80,7 +80,7 @@ pub enum Past {
     Changes(Vec<(MemberId, u64)>),
 }
 
-/// Most messages in one run: bounds what one frame makes a receiver allocate (about 100 bytes each).
+/// Most messages in one run: bounds what one frame makes a receiver allocate (32 bytes each).
 pub(crate) const MAX_RUN: usize = 4096;
 /// Most entries of a clock: the most origins that a group may have at a time.
 pub(crate) const MAX_CLOCK: usize = 4096;
@@ -178,6 +178,25 @@ impl Run {
     /// Takes the clocks that travel out, each with the number of its message, ascending.
     pub(crate) fn take_pasts(&mut self) -> Vec<(u32, Past)> {
         std::mem::take(&mut self.pasts)
+    }
+
+    /// Lets go of bytes that are none of the payloads from the nth message on, if they are most: what is kept of a run
+    /// keeps all of its bytes.
+    pub(crate) fn compact(&mut self, nth: usize) {
+        let payloads = self.heads[nth..].iter().map(|head| head.length as usize).sum::<usize>();
+        if payloads * 2 >= self.bytes.len() {
+            return;
+        }
+        let mut bytes = BytesMut::with_capacity(payloads);
+        for head in &mut self.heads[nth..] {
+            let from = head.at as usize;
+            head.at = bytes.len() as u32;
+            bytes.put_slice(&self.bytes[from..from + head.length as usize]);
+        }
+        self.heads[..nth]
+            .iter_mut()
+            .for_each(|head| (head.at, head.length) = (0, 0));
+        self.bytes = bytes.freeze();
     }
 
     pub(crate) fn starts_with_full_clock(&self) -> bool {

@@ -217,5 +217,6 @@ impl Waiting {
 fn cost(held: &Held) -> usize {
     const OVERHEAD: usize = 208;
     const EACH: usize = 48;
-    held.piece.payload_bytes() + held.needs.len() * size_of::<(MemberId, u64)>() + held.piece.len() * EACH + OVERHEAD
+    let entries = held.needs.len() + held.piece.past().len();
+    held.piece.payload_bytes() + entries * size_of::<(MemberId, u64)>() + held.piece.len() * EACH + OVERHEAD
 }

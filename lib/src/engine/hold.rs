@@ -63,16 +63,22 @@ impl Engine {
     fn shed(&mut self, slot: Slot) {
         loop {
             let known = &self.roster[slot];
-            let over = known.held.len() > self.config.held_per_origin
-                || known.held_bytes > self.config.held_bytes_per_origin
-                || self.waiting.bytes > self.config.held_bytes;
-            let (Some(newest), true) = (known.held.last(), over) else {
+            let too_many = known.held.len().saturating_sub(self.config.held_per_origin);
+            let too_much =
+                known.held_bytes > self.config.held_bytes_per_origin || self.waiting.bytes > self.config.held_bytes;
+            let (Some(newest), true) = (known.held.last(), too_many > 0 || too_much) else {
                 return;
             };
             let Some(held) = self.waiting.remove(&mut self.roster, slot, newest) else {
                 return;
             };
-            if let Some(piece) = held.piece.without_last() {
+            // Halving, where bytes are over: looking at each message again and again would be dear.
+            let count = if too_many > 0 {
+                too_many
+            } else {
+                held.piece.len().div_ceil(2)
+            };
+            if let Some(piece) = held.piece.without_last(count) {
                 self.waiting
                     .insert(&mut self.roster[slot], slot, Held { piece, ..held });
             }

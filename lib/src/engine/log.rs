@@ -1,5 +1,6 @@
 //! The log: delivered messages in delivery order, trimmed from the front.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -127,9 +128,10 @@ impl Log {
     }
 
     pub(super) fn keep(&mut self, slot: Slot, message: Message) {
-        let bytes = cost_of_one(&message, false);
-        if self.kept.insert((slot, message.dot.seq), message).is_none() {
-            self.kept_bytes += bytes;
+        // The first one stays: whatever else comes under its dot.
+        if let Entry::Vacant(place) = self.kept.entry((slot, message.dot.seq)) {
+            self.kept_bytes += cost_of_one(&message, false);
+            place.insert(message);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::engine::io::{Batch, Output};
 use crate::id::Dot;
 use crate::message::Kind;
 use crate::piece::{Part, Piece};
-use crate::run::{Composer, put_head};
+use crate::run::{Composer, encoded_bound, put_head};
 
 /// Own messages are written into memory that is taken in pieces of so many bytes, many runs to each.
 const ROOM: usize = 64 << 10;
@@ -29,8 +29,8 @@ impl Engine {
             let changes = self.past_of_next();
             let seq = self.roster[self.my_slot].delivered + 1;
             let first = Dot { origin: self.me, seq };
-            if self.own.room.capacity() == 0 {
-                self.own.room.reserve(ROOM);
+            if self.own.room.capacity() < encoded_bound(payload.len(), changes.len()) {
+                self.own.room = BytesMut::with_capacity(ROOM);
             }
             self.own.open = Some(Composer::new(
                 first,

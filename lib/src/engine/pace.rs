@@ -18,6 +18,8 @@ pub(super) struct Pusher {
     pub(super) sent: u64,
     /// The next batch begins a stream.
     pub(super) fresh: bool,
+    /// After which seq the stream began.
+    began: u64,
     /// Batches without an answer, in order. At most `batches_in_flight`, or `far_batches`.
     flight: Vec<Flight>,
     /// Where the answered part of the stream ends, in bytes.
@@ -47,6 +49,7 @@ impl Pusher {
         Self {
             sent: has,
             fresh: true,
+            began: has,
             flight: Vec::new(),
             answered: end,
             answered_at: 0,
@@ -116,6 +119,16 @@ impl Pusher {
     pub(super) fn is_stalled(&self, patience: Micros, now: Micros) -> bool {
         let waits = self.flight.first().map(|flight| flight.sent_at.max(self.answered_at));
         waits.is_some_and(|since| since + patience <= now)
+    }
+
+    /// Whether it began after that seq, and its beginning may still be on its way: each batch that followed a hole asks
+    /// for it.
+    pub(super) fn is_beginning_after(&self, seq: u64, turn: Micros, now: Micros) -> bool {
+        let first = self
+            .flight
+            .first()
+            .filter(|_| self.began == seq && self.answered_at == 0);
+        first.is_some_and(|first| now < first.sent_at + turn)
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -25,14 +25,19 @@ impl Engine {
         if run.origin() != self.roster[slot].id {
             return self.odd(slot, "pushes another member's messages");
         }
+        let last = run.last();
         let decoded = self.decode(slot, run);
-        let restart = decoded.is_none();
         for (piece, needs) in decoded.unwrap_or_default() {
             self.accept(slot, piece, needs, slot);
             if matches!(self.phase, Phase::Over) {
                 return;
             }
         }
+        // There was a hole before it, or it was too much at a time.
+        let restart = self.roster[slot]
+            .stream
+            .as_ref()
+            .is_none_or(|stream| stream.last < last);
         self.acknowledge(slot, restart);
     }
 
@@ -53,8 +58,8 @@ impl Engine {
             Some(stream) if last + 1 >= run.first() || !strict => stream.past.clone(),
             _ => return None,
         };
-        let last = run.last();
         let (pieces, past) = piece::cut(run, known as usize, past);
+        let last = pieces.last().map_or(last, |piece| piece.0.last());
         *stream = Some(Stream { last, past });
         Some(pieces)
     }

@@ -296,8 +296,14 @@ impl Engine {
 
     /// Runs of consecutive messages, each with a full clock first and changes after it.
     fn runs_of(&self, found: &[(u64, Slot, u64)]) -> Vec<Run> {
+        // What is kept below the base is not checked against its causes: no run may be such that it cannot be read.
+        let ascend = |a: &(u64, Slot, u64), b: &(u64, Slot, u64)| {
+            let lamport = |&(_, slot, seq): &(u64, Slot, u64)| self.message(slot, seq).lamport;
+            (a.0 != 0 && b.0 != 0) || lamport(a) < lamport(b)
+        };
         found
-            .chunk_by(|a, b| a.1 == b.1 && a.2 + 1 == b.2)
+            .chunk_by(|a, b| a.1 == b.1 && a.2 + 1 == b.2 && ascend(a, b))
+            .flat_map(|run| run.chunks(MAX_RUN))
             .map(|run| {
                 let (_, slot, first) = run[0];
                 let mut before: Option<Message> = None;

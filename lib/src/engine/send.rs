@@ -105,7 +105,9 @@ impl Engine {
         if ack.delivered > last || ack.received > last {
             return self.odd(slot, "acknowledges messages that were never sent");
         }
-        if ack.restart {
+        let peer = &self.roster[slot].peer;
+        let again = |push: &Pusher| push.is_beginning_after(ack.received, peer.turn, self.now);
+        if ack.restart && !peer.push.as_ref().is_some_and(again) {
             let end = self.own_bytes_upto(ack.received);
             let push = &mut self.roster[slot].peer.push;
             *push = push.take().map(|_| Pusher::new(ack.received, end));

@@ -110,6 +110,28 @@ impl Inbox {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
+    /// Lets nothing in any more: takes what is there, and refuses everybody outside.
+    pub(super) fn close(&mut self, into: &mut VecDeque<Outgoing>) {
+        let mut mail = lock(&self.mail);
+        mail.closed = true;
+        into.append(&mut mail.queue);
+        mail.outside.clear();
+        mail.granted = 0;
+        for slot in &mut mail.slots {
+            match slot {
+                Slot::Outside(_) | Slot::Granted => {
+                    let refused = Slot::Done(Err(SendError::Left));
+                    if let Slot::Outside(waker) = std::mem::replace(slot, refused) {
+                        self.wakers.push(waker);
+                    }
+                }
+                Slot::Posted(_) | Slot::Done(_) | Slot::Dropped | Slot::Free => {}
+            }
+        }
+        drop(mail);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
     /// While events are not read, nothing is let in.
     pub(super) fn set_behind(&self, behind: bool) {
         lock(&self.mail).behind = behind;
@@ -419,6 +441,30 @@ mod tests {
         assert_eq!(taken.len(), SEND_QUEUE + 2);
         let mail = lock(&mailbox.0);
         assert_eq!((mail.granted, mail.slots.len()), (0, mail.free.len()));
+    }
+
+    #[test]
+    fn a_closed_mailbox_gives_out_what_it_took_and_takes_no_more() {
+        let (mailbox, mut inbox) = mailbox();
+        let hand_over = || Box::pin(mailbox.hand_over(Kind::App, Bytes::new()));
+        let handed = (0..SEND_QUEUE).map(|_| hand_over().now_or_never());
+        assert!(handed.into_iter().all(|sent| sent == Some(Ok(Sent::HandedOver))));
+        let mut outside = [hand_over(), hand_over(), hand_over()];
+        assert!(outside.iter_mut().all(pends));
+        let mut taken = VecDeque::new();
+        inbox.take(&mut taken);
+        // One that was granted a place and takes it, one that has not yet, and one that comes too late.
+        assert_eq!(outside[0].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
+        inbox.close(&mut taken);
+        assert_eq!(taken.len(), SEND_QUEUE + 1);
+        assert_eq!(outside[1].as_mut().now_or_never(), Some(Err(SendError::Left)));
+        assert_eq!(hand_over().now_or_never(), Some(Err(SendError::Left)));
+        drop(outside);
+        let mail = lock(&mailbox.0);
+        assert_eq!(
+            (mail.granted, mail.queue.len(), mail.slots.len()),
+            (0, 0, mail.free.len())
+        );
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(super) struct State {
 pub(super) struct Leaving {
     until: Instant,
     replies: Vec<oneshot::Sender<Vec<Member>>>,
+    /// Until it is said.
+    reason: Option<String>,
 }
 
 impl Default for State {
@@ -133,6 +135,7 @@ impl Task {
             // The window may have opened.
             self.send_parked();
             self.turn();
+            self.leave_when_said();
             self.collect_replies();
             self.publish();
         }
@@ -258,14 +261,26 @@ impl Task {
         let leaving = self.state.leaving.get_or_insert(Leaving {
             until,
             replies: Vec::new(),
+            reason: Some(reason),
         });
         leaving.until = leaving.until.min(until);
         leaving.replies.extend(reply);
-        let sent_at = wall_clock();
-        // Whoever sent before leaving is not forgotten, unless the window is full.
-        self.take_sends();
+        // Whoever sent before is not forgotten.
+        self.inbox.close(&mut self.state.parked);
         self.send_parked();
-        self.handle(Input::Leave { reason, sent_at });
+        self.turn();
+        self.leave_when_said();
+    }
+
+    /// Says goodbye when everything is said.
+    fn leave_when_said(&mut self) {
+        if !self.state.parked.is_empty() {
+            return;
+        }
+        if let Some(reason) = self.state.leaving.as_mut().and_then(|leaving| leaving.reason.take()) {
+            let sent_at = wall_clock();
+            self.handle(Input::Leave { reason, sent_at });
+        }
     }
 
     /// Takes what else is at hand, so that one turn of the engine is for all of it.
@@ -278,8 +293,10 @@ impl Task {
     }
 
     fn take_sends(&mut self) {
-        // While events are not read the mailbox lets nothing in, and who is in it is to know at once.
-        if self.state.parked.is_empty() || self.state.behind {
+        // While events are not read the mailbox lets nothing in, and who is in it is to know at once. What was handed
+        // over waits on.
+        let waiting = self.state.parked.len();
+        if waiting == 0 || (self.state.behind && waiting <= super::SEND_QUEUE) {
             self.inbox.take(&mut self.state.parked);
         }
     }
@@ -374,6 +391,9 @@ impl Task {
 
     /// The last words: who did not confirm, and events, as far as they are read.
     async fn finish(&mut self) {
+        // Nobody is to wait for a task that takes nothing any more.
+        self.knocks.close();
+        while self.knocks.try_recv().is_ok() {}
         self.note_members();
         let last = self.engine.delivered().get(self.shared.me.id);
         let me = self.shared.me.id;
@@ -390,7 +410,7 @@ impl Task {
                 let _ = reply.send(unconfirmed.clone());
             }
         }
-        self.inbox.take(&mut self.state.parked);
+        self.inbox.close(&mut self.state.parked);
         while let Some(outgoing) = self.state.parked.pop_front() {
             self.state.turn.fail(outgoing, SendError::Left);
         }

@@ -27,8 +27,8 @@ use crate::run::Run;
 /// Longest deadline that is believed.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 
-/// Frames from this length on take their part of the read buffer with them: it is most of the buffer, which was made
-/// as long as the frame if that was longer than 8 KiB.
+/// Frames from this length on take their part of the read buffer with them, if it is most of the buffer: messages stay
+/// in the log for long, and would keep the rest of it too.
 const SPLIT_FROM: usize = 16 << 10;
 
 const REQUEST: u8 = 0;
@@ -181,7 +181,7 @@ fn next_frame(meter: &Meter, bytes: &mut BytesMut) -> io::Result<Option<Bytes>> 
         return Ok(None);
     }
     meter.received(4 + length);
-    if length >= SPLIT_FROM {
+    if length >= SPLIT_FROM && length * 2 >= bytes.capacity() {
         bytes.advance(4);
         return Ok(Some(bytes.split_to(length).freeze()));
     }
