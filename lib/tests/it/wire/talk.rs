@@ -1,9 +1,11 @@
 //! What people do: join, talk, answer, leave, come back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::StreamExt;
 use multicast::{Event, SendError};
+use tokio::task::JoinSet;
 
 use super::{assert_causal, deliveries, joined, node, nodes, soon, split};
 
@@ -187,6 +189,62 @@ async fn who_does_not_read_is_behind_and_loses_nothing() {
         node.shutdown().await;
     }
     assert_eq!(drain.await.expect("no panic"), sent as u64 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handed_over_before_a_leave_is_said_first() {
+    const MANY: usize = 3000;
+    let nodes = nodes(2).await;
+    let mut members = split(joined(&nodes, "lobby").await);
+    let ((tell, _own), (_other, mut heard)) = (members.remove(0), members.remove(0));
+    for nth in 0..MANY {
+        soon("there is room", tell.hand_over(format!("message {nth}")))
+            .await
+            .expect("handed over");
+    }
+    let (unconfirmed, log) = tokio::join!(
+        tell.leave_with("", Duration::from_secs(20)),
+        deliveries(&mut heard, MANY)
+    );
+    assert!(unconfirmed.is_empty(), "{unconfirmed:?}");
+    let said = log.iter().map(|delivery| delivery.payload.clone());
+    assert!(said.eq((0..MANY).map(|nth| format!("message {nth}"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handed_over_and_not_sent_is_counted() {
+    for round in 0..6 {
+        let nodes = nodes(2).await;
+        let mut members = split(joined(&nodes, "lobby").await);
+        let ((tell, mut own), _other) = (members.remove(0), members.remove(0));
+        let mut talker = JoinSet::new();
+        let hasty = tell.clone();
+        talker.spawn(async move {
+            let mut handed_over = 0u64;
+            loop {
+                match hasty.hand_over("now or never").await {
+                    Ok(()) => handed_over += 1,
+                    Err(SendError::Behind) => tokio::task::yield_now().await,
+                    Err(_) => return handed_over,
+                }
+            }
+        });
+        let me = tell.me().id;
+        let (mut sent, mut unsent, mut leaving) = (0u64, 0, false);
+        while let Some(event) = soon("an event", own.next()).await {
+            match event {
+                Event::Delivered(delivery) => sent += u64::from(delivery.dot.origin == me),
+                Event::Unsent { messages } => unsent = messages,
+                _ => {}
+            }
+            if sent > 100 * round && !std::mem::replace(&mut leaving, true) {
+                let tell = tell.clone();
+                tokio::spawn(async move { tell.leave_with("", Duration::ZERO).await });
+            }
+        }
+        let handed_over = talker.join_next().await.expect("one").expect("no panic");
+        assert_eq!(sent + unsent, handed_over, "{sent} sent, {unsent} unsent");
+    }
 }
 
 #[tokio::test]
