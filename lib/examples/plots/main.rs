@@ -1,8 +1,10 @@
 //! Draws what the benchmarks measured: `cargo run -p multicast --example plots`.
 //!
 //! Reads `bench-engine.json`, `bench-held.json` and `bench-mesh.json` from the build directory, or from the directory
-//! that is named on the command line, and writes one SVG a figure to `lib/benches/plots`. What was not measured is not
-//! drawn.
+//! that is named on the command line, and writes one SVG a figure, and a table, to `lib/benches/plots`. What was not
+//! measured is not drawn.
+
+mod table;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let from = named.or(built).ok_or("where are the results?")?;
     let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/plots");
     std::fs::create_dir_all(&to)?;
-    let [engine, held, mesh] = ["engine", "held", "mesh"].map(|bench| results(&from, bench));
+    let [engine, held, mesh] = ["engine", "held", "mesh"].map(|bench| report(&from, bench));
+    if let Some(table) = table::table(&mesh) {
+        let path = to.join("mesh.md");
+        std::fs::write(&path, table)?;
+        println!("{}", path.display());
+    }
+    let [engine, held, mesh] = [engine, held, mesh].map(|mut report| report["results"].take());
     for figure in figures(&engine, &held, &mesh) {
         if figure.lines.iter().any(|line| line.points.len() > 1) {
             let path = to.join(figure.name);
@@ -54,12 +62,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What a benchmark wrote; null, with a word, if it did not.
-fn results(from: &Path, bench: &str) -> Value {
+fn report(from: &Path, bench: &str) -> Value {
     let path = from.join(format!("bench-{bench}.json"));
     let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
     let parsed = read.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
     match parsed {
-        Ok(mut report) => report["results"].take(),
+        Ok(report) => report,
         Err(error) => {
             eprintln!("{}: {error}", path.display());
             Value::Null
