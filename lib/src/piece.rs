@@ -285,7 +285,8 @@ impl Part {
         (seq - self.run.first()) as usize
     }
 
-    pub(crate) fn origin(&self) -> MemberId {
+    /// Who created the messages.
+    pub fn origin(&self) -> MemberId {
         self.run.origin()
     }
 
@@ -313,7 +314,7 @@ impl Part {
 
     /// Takes the first message out.
     #[inline]
-    pub(crate) fn pop_front(&mut self) -> Option<Message> {
+    pub fn pop_front(&mut self) -> Option<Message> {
         let message = (self.from < self.to).then(|| self.nth(0))?;
         self.from += 1;
         Some(message)
