@@ -1,11 +1,13 @@
 //! Vector clocks: maps from member id to seq, absent means 0, never positional.
 
+mod shared;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use self::shared::SharedEntries;
 use crate::id::{Dot, MemberId};
 
 /// Largest seq and Lamport time that are believed: integers up to here survive JSON, and sums with them do not
@@ -21,7 +23,7 @@ pub(crate) type Entries = Vec<(MemberId, u64)>;
 /// one burst share one list. (Fidge 1988, Mattern 1989; members instead of positions, so that a group may grow.)
 #[derive(Clone, Default)]
 pub struct Clock {
-    entries: Arc<Entries>,
+    entries: SharedEntries,
     /// Overrides the entry of its origin: the part in which messages of one burst differ.
     head: Option<Dot>,
 }
@@ -45,7 +47,7 @@ impl Clock {
         Self::default()
     }
 
-    pub(crate) fn with_head(entries: Arc<Entries>, head: Dot) -> Self {
+    pub(crate) fn with_head(entries: SharedEntries, head: Dot) -> Self {
         Self {
             entries,
             head: Some(head),
@@ -54,10 +56,8 @@ impl Clock {
 
     /// From entries that are ascending by id and not 0. The caller vouches for it.
     pub(crate) fn from_sorted(entries: Entries) -> Self {
-        debug_assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        debug_assert!(entries.iter().all(|entry| entry.1 > 0));
         Self {
-            entries: Arc::new(entries),
+            entries: SharedEntries::from_sorted(entries),
             head: None,
         }
     }
@@ -66,10 +66,7 @@ impl Clock {
     pub fn get(&self, member: MemberId) -> u64 {
         match self.head {
             Some(head) if head.origin == member => head.seq,
-            _ => match self.entries.binary_search_by(|entry| entry.0.cmp(&member)) {
-                Ok(at) => self.entries[at].1,
-                Err(_) => 0,
-            },
+            _ => self.entries.get(member),
         }
     }
 
@@ -80,20 +77,13 @@ impl Clock {
 
     /// All entries that are not 0, ascending by member id.
     pub fn iter(&self) -> impl Iterator<Item = (MemberId, u64)> + '_ {
+        // Without a head everything is above.
+        let origin = self.head.map_or(MemberId([0; 16]), |head| head.origin);
+        let (low, high) = self.entries.split_at(origin);
+        let overridden = self.head.is_some() && self.entries.get(origin) > 0;
         let head = self.head.filter(|head| head.seq > 0);
-        let split = match self.head {
-            Some(head) => self.entries.partition_point(|entry| entry.0 < head.origin),
-            None => self.entries.len(),
-        };
-        let (low, rest) = self.entries.split_at(split);
-        let skip = match (self.head, rest.first()) {
-            (Some(head), Some(first)) if first.0 == head.origin => 1,
-            _ => 0,
-        };
-        low.iter()
-            .copied()
-            .chain(head.map(|dot| (dot.origin, dot.seq)))
-            .chain(rest[skip..].iter().copied())
+        low.chain(head.map(|dot| (dot.origin, dot.seq)))
+            .chain(high.skip(usize::from(overridden)))
     }
 
     /// How many members it names.
@@ -109,8 +99,7 @@ impl Clock {
     /// Sets one entry; 0 removes it.
     pub fn set(&mut self, member: MemberId, seq: u64) {
         self.settle();
-        let entries = Arc::make_mut(&mut self.entries);
-        set_entry(entries, member, seq);
+        self.entries.set(member, seq);
     }
 
     /// The union with another causally closed set: the maximum of every entry.
@@ -120,7 +109,7 @@ impl Clock {
         }
         self.settle();
         let mut merged = Entries::with_capacity(self.entries.len() + other.entries.len());
-        let (mut left, mut right) = (self.entries.iter().copied().peekable(), other.iter().peekable());
+        let (mut left, mut right) = (self.entries.iter().peekable(), other.iter().peekable());
         loop {
             match (left.peek(), right.peek()) {
                 (Some(a), Some(b)) if a.0 == b.0 => {
@@ -134,7 +123,8 @@ impl Clock {
                 (None, None) => break,
             }
         }
-        self.entries = Arc::new(merged);
+        drop(left);
+        self.entries = SharedEntries::from_sorted(merged);
     }
 
     /// The intersection: the minimum of every entry. If both sets are causally closed, so is what they share.
@@ -167,7 +157,7 @@ impl Clock {
 
     fn settle(&mut self) {
         if let Some(head) = self.head.take() {
-            set_entry(Arc::make_mut(&mut self.entries), head.origin, head.seq);
+            self.entries.set(head.origin, head.seq);
         }
     }
 }
@@ -192,7 +182,7 @@ impl FromIterator<(MemberId, u64)> for Clock {
 
 impl PartialEq for Clock {
     fn eq(&self, other: &Self) -> bool {
-        (Arc::ptr_eq(&self.entries, &other.entries) && self.head == other.head) || self.iter().eq(other.iter())
+        (self.entries.is_same(&other.entries) && self.head == other.head) || self.iter().eq(other.iter())
     }
 }
 
@@ -257,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_head_overrides_adds_and_removes() {
-        let base = Arc::new(vec![(member(1), 5), (member(3), 7)]);
+        let base = SharedEntries::from_sorted(vec![(member(1), 5), (member(3), 7)]);
         let at = |n, seq| Clock::with_head(base.clone(), Dot { origin: member(n), seq });
         assert_eq!(at(1, 6), clock(&[(1, 6), (3, 7)]));
         assert_eq!(at(2, 1), clock(&[(1, 5), (2, 1), (3, 7)]));

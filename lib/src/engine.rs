@@ -29,7 +29,6 @@ mod sponsor;
 mod stability;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -38,7 +37,7 @@ pub use frame::{Beat, Frame, Named, Pull, Pulled, PushAck, Record, Sponsor, Stag
 pub use io::{Batch, Input, Missing, Notice, Output, Refusal, Whereabouts};
 pub use query::{HeldView, MemberView};
 
-use crate::clock::{Clock, Entries};
+use crate::clock::{Clock, SharedEntries};
 use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
 use crate::run::Composer;
@@ -66,6 +65,7 @@ pub struct Engine {
     waiting: Waiting,
     wanting: Slots,
     own: Own,
+    offers: Offers,
     owed: Vec<Slot>,
     /// Nodes that a registry vouches for; the caller bounds them.
     leases: BTreeSet<NodeId>,
@@ -94,7 +94,7 @@ enum Phase {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct Own {
     /// The clock of the next message, its own entry left out.
-    past: Arc<Entries>,
+    past: SharedEntries,
     /// Members whose entry changed since one's last message.
     dirty: Vec<Slot>,
     /// For each piece of own messages in the log: encoded bytes of everything before its run.
@@ -111,6 +111,13 @@ struct Own {
     /// a turn.
     slowest: Option<(u64, u64)>,
     tickets: Vec<u64>,
+}
+
+/// Peers that may have room for a batch now: something changed for them since that was looked at. Empty between turns.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Offers {
+    all: bool,
+    to: Vec<Slot>,
 }
 
 /// What every member that counts has delivered, computed when it is needed.
@@ -189,6 +196,7 @@ impl Engine {
             waiting: Waiting::default(),
             wanting: Slots::new(),
             own: Own::default(),
+            offers: Offers::default(),
             owed: Vec::new(),
             leases: BTreeSet::new(),
             view_hash: 0,
@@ -318,8 +326,9 @@ impl Engine {
         if due(&mut self.timers.acks, self.now) {
             self.acknowledge_late();
         }
-        // What waited for it is offered after every input anyway.
-        due(&mut self.timers.pushes, self.now);
+        if due(&mut self.timers.pushes, self.now) {
+            self.offers.all = true;
+        }
         if due(&mut self.timers.window, self.now) {
             self.mark_lagging();
         }

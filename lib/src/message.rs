@@ -3,13 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::clock::{Clock, Entries};
+use crate::clock::{Clock, SharedEntries};
 use crate::id::{Dot, MemberId, NodeId};
 
 /// Microseconds since the engine's owner began to count; only differences mean anything.
@@ -56,7 +55,7 @@ pub struct Message {
     /// What it is for.
     pub kind: Kind,
     /// The entries of its clock except the origin's own, ascending; shared with its neighbours in a burst.
-    pub(crate) past: Arc<Entries>,
+    pub(crate) past: SharedEntries,
     /// The bytes.
     pub payload: Bytes,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::Entries;
+use crate::clock::{Entries, SharedEntries};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message};
 use crate::run::{Past, Run};
@@ -27,7 +27,7 @@ pub enum Piece {
 pub struct Part {
     run: Arc<Run>,
     /// The clock of all of them, their own dots left out.
-    past: Arc<Entries>,
+    past: SharedEntries,
     /// Which messages of the run: from this one to before that one.
     from: u32,
     to: u32,
@@ -49,7 +49,7 @@ pub(crate) enum Needs {
 /// it is not looked at if the run has a full one. Also returns the clock of the last message.
 ///
 /// A run whose clocks would take more than `MOST_ENTRIES` is cut only so far: then the pieces end before it does.
-pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, Needs)>, Arc<Entries>) {
+pub(crate) fn cut(mut run: Run, nth: usize, past: SharedEntries) -> (Vec<(Piece, Needs)>, SharedEntries) {
     let mut pasts = run.take_pasts().into_iter().peekable();
     while pasts.next_if(|past| (past.0 as usize) < nth).is_some() {}
     run.compact(nth);
@@ -84,16 +84,16 @@ pub(crate) fn cut(mut run: Run, nth: usize, past: Arc<Entries>) -> (Vec<(Piece, 
 }
 
 /// The clock of the next message, and what of it is to be checked, by what travels of it.
-fn after(past: Arc<Entries>, change: Option<(u32, Past)>) -> (Arc<Entries>, Needs) {
+fn after(past: SharedEntries, change: Option<(u32, Past)>) -> (SharedEntries, Needs) {
     match change {
         None => (past, Needs::Changed(Entries::new())),
-        Some((_, Past::Full(list))) => (Arc::new(list), Needs::All),
-        Some((_, Past::Changes(list))) => (changed(&past, &list), Needs::Changed(list)),
+        Some((_, Past::Full(list))) => (SharedEntries::from_sorted(list), Needs::All),
+        Some((_, Past::Changes(list))) => (past.with(&list), Needs::Changed(list)),
     }
 }
 
 #[inline]
-fn message(run: &Run, nth: usize, past: Arc<Entries>) -> Message {
+fn message(run: &Run, nth: usize, past: SharedEntries) -> Message {
     Message {
         dot: Dot {
             origin: run.origin(),
@@ -107,22 +107,9 @@ fn message(run: &Run, nth: usize, past: Arc<Entries>) -> Message {
     }
 }
 
-/// A clock with some entries replaced; the same list if none is.
-fn changed(past: &Arc<Entries>, changes: &[(MemberId, u64)]) -> Arc<Entries> {
-    if changes.is_empty() {
-        return past.clone();
-    }
-    let mut entries = Entries::with_capacity(past.len() + changes.len());
-    entries.extend_from_slice(past);
-    for &(member, seq) in changes {
-        crate::clock::set_entry(&mut entries, member, seq);
-    }
-    Arc::new(entries)
-}
-
 impl Piece {
     /// A run that its origin made, whole: its messages have one clock but for their own dots.
-    pub(crate) fn composed(run: Run, past: Arc<Entries>) -> Self {
+    pub(crate) fn composed(run: Run, past: SharedEntries) -> Self {
         let to = run.len();
         Self::Many(Part::of(&Arc::new(run), &past, 0, to))
     }
@@ -175,7 +162,7 @@ impl Piece {
     }
 
     /// The clock of its first message, which is that of all but for their own dots.
-    pub(crate) fn past(&self) -> &Arc<Entries> {
+    pub(crate) fn past(&self) -> &SharedEntries {
         match self {
             Self::One(message) => &message.past,
             Self::Many(part) => &part.past,
@@ -241,7 +228,7 @@ impl Piece {
         let (Self::Many(mine), Self::Many(more)) = (self, more) else {
             return false;
         };
-        let goes_on = Arc::ptr_eq(&mine.run, &more.run) && Arc::ptr_eq(&mine.past, &more.past) && mine.to == more.from;
+        let goes_on = Arc::ptr_eq(&mine.run, &more.run) && mine.past.is_same(&more.past) && mine.to == more.from;
         if goes_on {
             mine.to = more.to;
         }
@@ -250,7 +237,7 @@ impl Piece {
 }
 
 impl Part {
-    fn of(run: &Arc<Run>, past: &Arc<Entries>, from: usize, to: usize) -> Self {
+    fn of(run: &Arc<Run>, past: &SharedEntries, from: usize, to: usize) -> Self {
         Self {
             run: run.clone(),
             past: past.clone(),
@@ -299,7 +286,7 @@ impl Part {
     }
 
     /// The clock of all of them, their own dots left out.
-    pub(crate) fn past(&self) -> &Arc<Entries> {
+    pub(crate) fn past(&self) -> &SharedEntries {
         &self.past
     }
 

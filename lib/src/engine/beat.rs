@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::engine::io::{Notice, Output};
@@ -36,7 +37,7 @@ impl Engine {
         let known = &mut self.roster[slot].peer;
         known.linked = false;
         known.push = None;
-        known.hears.clear();
+        known.hears = Arc::default();
         self.join_lost(slot);
     }
 
@@ -115,29 +116,25 @@ impl Engine {
     }
 
     pub(super) fn beat(&mut self, slot: Slot, wants_answer: bool) {
+        let beat = self.make_beat(wants_answer);
+        self.say(slot, Frame::Beat(beat));
+    }
+
+    fn make_beat(&mut self, wants_answer: bool) -> Beat {
         self.rehash_view();
         let horizon = self.now.saturating_sub(self.config.silent_after);
-        let hears = self
-            .roster
-            .by_id()
-            .filter(|&(id, other)| id != self.me && self.hears(other, horizon))
-            .map(|(id, _)| id)
-            .collect();
-        let gone = self
-            .roster
-            .by_id()
-            .filter(|&(_, other)| self.sees_gone(other))
-            .map(|(id, _)| id)
-            .collect();
-        let beat = Beat {
+        let members = |which: &dyn Fn(Slot) -> bool| {
+            let found = self.roster.by_id().filter(|entry| which(entry.1));
+            found.map(|entry| entry.0).collect()
+        };
+        Beat {
             digest: self.digest(),
             stage: self.stage(),
             view: self.view_hash,
-            hears,
-            gone,
+            hears: members(&|slot| slot != self.my_slot && self.hears(slot, horizon)),
+            gone: members(&|slot| self.sees_gone(slot)),
             wants_answer,
-        };
-        self.say(slot, Frame::Beat(beat));
+        }
     }
 
     fn hears(&self, slot: Slot, horizon: Micros) -> bool {
@@ -171,8 +168,10 @@ impl Engine {
     /// A fresh digest to every peer: after a join, and every so many bytes under load.
     pub(super) fn beat_everyone(&mut self, wants_answer: bool) {
         self.since_digest = 0;
+        // Made once: it takes a look at every member, and a clone shares what it found.
+        let beat = self.make_beat(wants_answer);
         for slot in self.roster.slots() {
-            self.beat(slot, wants_answer);
+            self.say(slot, Frame::Beat(beat.clone()));
         }
     }
 
@@ -181,10 +180,14 @@ impl Engine {
             return;
         }
         let idle = self.now.saturating_sub(self.config.heartbeat);
-        for slot in self.roster.slots() {
-            if self.roster[slot].peer.linked && self.roster[slot].peer.told_at <= idle {
-                self.beat(slot, true);
-            }
+        let is_due = |slot: &Slot| self.roster[*slot].peer.linked && self.roster[*slot].peer.told_at <= idle;
+        let due: Vec<Slot> = self.roster.slots().filter(is_due).collect();
+        if due.is_empty() {
+            return;
+        }
+        let beat = self.make_beat(true);
+        for slot in due {
+            self.say(slot, Frame::Beat(beat.clone()));
         }
     }
 

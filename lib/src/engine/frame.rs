@@ -1,5 +1,7 @@
 //! What engines say to each other.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -92,9 +94,9 @@ pub struct Beat {
     /// The hash of the sender's view. The digest counts only once that view is merged.
     pub view: u64,
     /// Whom the sender has heard from lately, itself left out.
-    pub hears: Vec<MemberId>,
+    pub hears: Arc<[MemberId]>,
     /// Whose address has refused connections for a while, so that its process must be gone.
-    pub gone: Vec<MemberId>,
+    pub gone: Arc<[MemberId]>,
     /// Answer with a beat of your own.
     pub wants_answer: bool,
 }

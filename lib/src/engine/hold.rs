@@ -4,6 +4,7 @@ use crate::clock::Entries;
 use crate::engine::Engine;
 use crate::engine::held::Held;
 use crate::engine::io::{Notice, Output};
+use crate::engine::receive::{NOT_AFTER_CAUSES, Obstacle};
 use crate::engine::roster::Slot;
 use crate::id::{Dot, MemberId};
 use crate::piece::Piece;
@@ -120,7 +121,8 @@ impl Engine {
         if seq != known.delivered + 1 || held.waits_for.is_some() {
             return false;
         }
-        if let Some(at) = self.first_missing(&held.needs, held.at) {
+        let obstacle = self.obstacle(slot, held.piece.first_lamport(), &held.needs, held.at);
+        if let Some(Obstacle::Missing(at)) = obstacle {
             let missing = held.needs[at];
             let via = known.want.as_ref().and_then(|want| self.roster.find(want.via));
             let wait = self.await_cause(missing, via.unwrap_or(slot));
@@ -129,8 +131,8 @@ impl Engine {
         }
         let held = self.waiting.remove_first(&mut self.roster[slot], slot);
         let held = held.expect("found above");
-        if !self.later_than_causes(slot, held.piece.first_lamport(), &held.needs) {
-            self.odd(slot, "sends a Lamport time that is not after its causes");
+        if obstacle.is_some() {
+            self.odd(slot, NOT_AFTER_CAUSES);
             return false;
         }
         let waited = self.now - held.since;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::clock::{Clock, Entries};
+use crate::clock::{Clock, Entries, SharedEntries};
 use crate::engine::frame::{Named, Record, Sponsor, Standing};
 use crate::engine::io::Output;
 use crate::engine::roster::Slot;
@@ -235,7 +235,7 @@ impl Engine {
                 past.push((member, seq));
             }
         }
-        self.own.past = std::sync::Arc::new(past);
+        self.own.past = SharedEntries::from_sorted(past);
     }
 
     pub(super) fn on_greeted(&mut self, slot: Slot, attempt: u32, too_low: bool) {

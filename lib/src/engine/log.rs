@@ -3,7 +3,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::engine::roster::Slot;
 use crate::message::Message;
@@ -47,7 +46,7 @@ impl Log {
         let last = self.shelves.back_mut().and_then(VecDeque::back_mut);
         let shares = last
             .as_ref()
-            .is_some_and(|last| Arc::ptr_eq(last.piece.past(), piece.past()));
+            .is_some_and(|last| last.piece.past().is_same(piece.past()));
         let bytes = cost(&piece, shares);
         self.bytes += bytes;
         if let Some(last) = last

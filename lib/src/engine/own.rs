@@ -1,10 +1,8 @@
 //! One's own messages: stamped, written once as the bytes that travel, and handed out in batches of those.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
-use crate::clock::{Entries, set_entry};
+use crate::clock::Entries;
 use crate::engine::Engine;
 use crate::engine::io::{Batch, Output};
 use crate::id::Dot;
@@ -57,10 +55,7 @@ impl Engine {
         }
         changes.sort_unstable();
         if !changes.is_empty() {
-            let past = Arc::make_mut(&mut self.own.past);
-            for &(member, seq) in &changes {
-                set_entry(past, member, seq);
-            }
+            self.own.past = self.own.past.with(&changes);
         }
         changes
     }
@@ -69,6 +64,7 @@ impl Engine {
     pub(super) fn finish_saying(&mut self) {
         let Some(open) = self.own.open.take() else { return };
         self.own.slowest = None;
+        self.offers.all = true;
         self.own.starts.push_back(self.own.size);
         self.own.size += open.bytes() as u64;
         let (run, room) = open.finish();
@@ -158,11 +154,10 @@ impl Engine {
 
     fn head_of(&self, batch: Batch, part: &Part) -> Bytes {
         let (origin, seq) = (self.me, batch.after + 1);
-        let full = batch.fresh.then(|| part.past());
-        let mut head = BytesMut::with_capacity(64 + full.map_or(0, |list| list.len() * 26));
+        let full = batch.fresh.then(|| part.past().to_vec());
+        let mut head = BytesMut::with_capacity(64 + full.as_ref().map_or(0, |list| list.len() * 26));
         let count = (batch.upto - batch.after) as usize;
-        let full = full.map(|list| &list[..]);
-        put_head(&mut head, Dot { origin, seq }, count, part.times(seq), full);
+        put_head(&mut head, Dot { origin, seq }, count, part.times(seq), full.as_deref());
         head.freeze()
     }
 }

@@ -2,9 +2,7 @@
 //!
 //! Causal delivery as in CBCAST (Birman, Schiper and Stephenson 1991), with per-origin change lists.
 
-use std::sync::Arc;
-
-use crate::clock::Entries;
+use crate::clock::{Entries, SharedEntries};
 use crate::engine::io::Output;
 use crate::engine::roster::{Slot, Stream};
 use crate::engine::{Engine, Phase, PushAck};
@@ -16,6 +14,16 @@ use crate::run::Run;
 /// A stamp may be ahead of everything known by this much: more than any honest group sends in its life, and far
 /// from where Lamport times would end.
 const LAMPORT_JUMP: u64 = 1 << 32;
+
+pub(super) const NOT_AFTER_CAUSES: &str = "sends a Lamport time that is not after its causes";
+
+/// What keeps a message from being delivered whose turn it is.
+pub(super) enum Obstacle {
+    /// The entry of its list that is not delivered.
+    Missing(usize),
+    /// It claims to be no later than what it was sent after.
+    TooEarly,
+}
 
 impl Engine {
     pub(super) fn on_push(&mut self, slot: Slot, run: Run) {
@@ -54,7 +62,7 @@ impl Engine {
             return Some(Vec::new());
         }
         let past = match stream {
-            _ if known == 0 && run.starts_with_full_clock() => Arc::default(),
+            _ if known == 0 && run.starts_with_full_clock() => SharedEntries::default(),
             Some(stream) if last + 1 >= run.first() || !strict => stream.past.clone(),
             _ => return None,
         };
@@ -114,7 +122,7 @@ impl Engine {
         }
         let slot = self.roster.ensure(origin, self.now);
         let cut = self.cut.get(origin);
-        for (piece, needs) in piece::cut(run, 0, Arc::default()).0 {
+        for (piece, needs) in piece::cut(run, 0, SharedEntries::default()).0 {
             if piece.first() > cut {
                 self.accept(slot, piece, needs, via);
             } else {
@@ -153,22 +161,21 @@ impl Engine {
         if piece.last_lamport() > self.lamport.saturating_add(LAMPORT_JUMP) {
             return self.odd(via, "sends a Lamport time far ahead of everything known");
         }
-        let list = match &needs {
-            Needs::Changed(list) => list,
-            Needs::All => &**piece.past(),
-        };
-        if first == known.delivered + 1 && self.first_missing(list, 0).is_none() {
-            if !self.later_than_causes(slot, piece.first_lamport(), list) {
-                return self.odd(via, "sends a Lamport time that is not after its causes");
-            }
-            self.deliver(slot, piece, 0);
-            return self.wake(slot);
-        }
         let needs = match needs {
             Needs::Changed(list) => list,
             Needs::All => piece.past().to_vec(),
         };
-        self.hold(slot, piece, needs, via);
+        if first != known.delivered + 1 {
+            return self.hold(slot, piece, needs, via);
+        }
+        match self.obstacle(slot, piece.first_lamport(), &needs, 0) {
+            Some(Obstacle::Missing(_)) => self.hold(slot, piece, needs, via),
+            Some(Obstacle::TooEarly) => self.odd(via, NOT_AFTER_CAUSES),
+            None => {
+                self.deliver(slot, piece, 0);
+                self.wake(slot);
+            }
+        }
     }
 
     /// Some of the piece is known already, perhaps all.
@@ -192,17 +199,20 @@ impl Engine {
         list[at..].iter().position(missing).map(|nth| at + nth)
     }
 
-    /// Lamport's condition against the causes whose times are at hand: the origin's previous message, and the
-    /// last delivered one of every member that changed.
-    pub(super) fn later_than_causes(&self, slot: Slot, lamport: u64, list: &[(MemberId, u64)]) -> bool {
-        let after = |slot: Slot, seq: u64| {
-            let cause = &self.roster[slot];
-            cause.delivered != seq || lamport > cause.lamport
-        };
-        after(slot, self.roster[slot].delivered)
-            && list
-                .iter()
-                .all(|&(member, seq)| self.roster.find(member).is_none_or(|cause| after(cause, seq)))
+    /// What keeps an origin's next message from being delivered: a cause from the entry `at` on that is missing, or a
+    /// Lamport time that is not after those causes whose times are at hand. These are the origin's previous message, and
+    /// the last delivered one of every member that changed.
+    pub(super) fn obstacle(&self, slot: Slot, lamport: u64, list: &[(MemberId, u64)], at: usize) -> Option<Obstacle> {
+        let mut early = lamport <= self.roster[slot].lamport;
+        for (nth, &(member, seq)) in list.iter().enumerate() {
+            let cause = self.roster.find(member).map(|slot| &self.roster[slot]);
+            let delivered = cause.map_or(0, |cause| cause.delivered);
+            if nth >= at && delivered < seq && self.config.rules.check_dependencies {
+                return Some(Obstacle::Missing(nth));
+            }
+            early |= cause.is_some_and(|cause| delivered == seq && lamport <= cause.lamport);
+        }
+        early.then_some(Obstacle::TooEarly)
     }
 
     /// The one place where messages become delivered, one's own included.

@@ -1,7 +1,6 @@
 //! Repair: finding what is missing, asking for it, and answering those who ask. Any holder repairs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::engine::roster::{Slot, Want};
 use crate::engine::{Engine, Frame, Pull, Pulled};
@@ -357,7 +356,7 @@ impl Engine {
 
 /// The entries in which a message's clock differs from that of its origin's previous one; 0 where one is gone.
 fn difference(before: &Message, after: &Message) -> Vec<(MemberId, u64)> {
-    if Arc::ptr_eq(&before.past, &after.past) {
+    if before.past.is_same(&after.past) {
         return Vec::new();
     }
     let (mut old, mut new) = (before.past.iter().peekable(), after.past.iter().peekable());
@@ -367,7 +366,7 @@ fn difference(before: &Message, after: &Message) -> Vec<(MemberId, u64)> {
             (None, None) => return changes,
             (Some(a), Some(b)) if a.0 == b.0 => {
                 if a.1 != b.1 {
-                    changes.push(**b);
+                    changes.push(*b);
                 }
                 old.next();
                 new.next();
@@ -381,7 +380,7 @@ fn difference(before: &Message, after: &Message) -> Vec<(MemberId, u64)> {
                 old.next();
             }
             (_, Some(b)) => {
-                changes.push(**b);
+                changes.push(*b);
                 new.next();
             }
         }

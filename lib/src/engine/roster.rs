@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::clock::{Clock, Entries};
+use crate::clock::{Clock, SharedEntries};
 use crate::engine::frame::Standing;
 use crate::engine::held::Row;
 use crate::engine::pace::Pusher;
@@ -82,7 +82,7 @@ pub(super) struct Registration {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Stream {
     pub(super) last: u64,
-    pub(super) past: Arc<Entries>,
+    pub(super) past: SharedEntries,
 }
 
 /// Messages of one origin that are known to exist and not here.
@@ -137,8 +137,8 @@ pub(super) struct Peer {
     pub(super) push: Option<Pusher>,
     /// Its last heartbeat that counts, and what that said of others.
     pub(super) beat_at: Micros,
-    pub(super) hears: Vec<MemberId>,
-    pub(super) sees_gone: Vec<MemberId>,
+    pub(super) hears: Arc<[MemberId]>,
+    pub(super) sees_gone: Arc<[MemberId]>,
     /// Since when it is silent and nobody who counts hears it.
     pub(super) unheard_since: Micros,
     /// Since when its address refuses connections.

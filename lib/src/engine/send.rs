@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::engine::io::{Batch, Notice, Output, Refusal};
 use crate::engine::pace::Pusher;
 use crate::engine::roster::Slot;
-use crate::engine::{Engine, Phase, PushAck};
+use crate::engine::{Engine, Offers, Phase, PushAck};
 use crate::message::{Kind, Micros};
 use crate::run::{Composer, MAX_RUN};
 
@@ -48,18 +48,28 @@ impl Engine {
 
     /// Hands every peer that has room for it the next batch of its stream.
     pub(super) fn offer_pushes(&mut self) {
+        let Offers { all, mut to } = std::mem::take(&mut self.offers);
+        // Who becomes a member says so, and with that everybody's turn comes.
         if !matches!(self.phase, Phase::Member | Phase::Leaving) {
             return;
         }
+        if all {
+            to.clear();
+            to.extend(self.roster.slots());
+        }
+        to.sort_unstable();
+        to.dedup();
         let mine = &self.roster[self.my_slot];
         let (last, first) = (mine.delivered, mine.logged_from());
-        for slot in self.roster.slots() {
+        for slot in to.drain(..) {
             while let Some(batch) = self.next_batch(slot, first, last) {
                 let known = &mut self.roster[slot];
                 known.peer.told_at = self.now;
                 self.out.push(Output::Push { to: known.id, batch });
             }
         }
+        // Its room is used again.
+        self.offers.to = to;
     }
 
     fn next_batch(&mut self, slot: Slot, first: u64, last: u64) -> Option<Batch> {
@@ -125,6 +135,7 @@ impl Engine {
                 (peer.turn * 7 + turn) / 8
             };
         }
+        self.offers.to.push(slot);
         self.note_acked(slot, ack.delivered);
     }
 
@@ -135,6 +146,7 @@ impl Engine {
         if seq <= known.peer.acked || seq > last {
             return;
         }
+        self.offers.to.push(slot);
         known.peer.acked = seq;
         known.peer.acked_at = self.now;
         let behind = last - seq;
@@ -165,6 +177,7 @@ impl Engine {
         if self.roster[slot].peer.linked {
             let end = self.own_bytes_upto(has);
             self.roster[slot].peer.push = Some(Pusher::new(has, end));
+            self.offers.to.push(slot);
         }
     }
 

@@ -1,5 +1,7 @@
 //! A member that lies about numbers: it costs bounded memory, and stops nobody.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multicast::engine::{Beat, Config, Engine, Frame, Input, Notice, Output, Stage};
 use multicast::{Clock, Entry, Kind, MemberId, Past, Run};
@@ -154,8 +156,8 @@ fn a_digest_of_everything() {
         stage: Stage::Member,
         digest,
         view: 1,
-        hears: vec![],
-        gone: vec![],
+        hears: Arc::default(),
+        gone: Arc::default(),
         wants_answer: true,
     };
     says(&mut engine, 3, Frame::Beat(beat), MS);
