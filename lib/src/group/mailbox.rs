@@ -113,21 +113,8 @@ impl Inbox {
     /// Lets nothing in any more: takes what is there, and refuses everybody outside.
     pub(super) fn close(&mut self, into: &mut VecDeque<Outgoing>) {
         let mut mail = lock(&self.mail);
-        mail.closed = true;
         into.append(&mut mail.queue);
-        mail.outside.clear();
-        mail.granted = 0;
-        for slot in &mut mail.slots {
-            match slot {
-                Slot::Outside(_) | Slot::Granted => {
-                    let refused = Slot::Done(Err(SendError::Left));
-                    if let Slot::Outside(waker) = std::mem::replace(slot, refused) {
-                        self.wakers.push(waker);
-                    }
-                }
-                Slot::Posted(_) | Slot::Done(_) | Slot::Dropped | Slot::Free => {}
-            }
-        }
+        mail.refuse(&mut self.wakers, false);
         drop(mail);
         self.wakers.drain(..).for_each(Waker::wake);
     }
@@ -157,19 +144,9 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         let mut mail = lock(&self.mail);
-        mail.closed = true;
         // Payloads are dropped when the lock is given back: they may be anyone's.
         let _unsent = std::mem::take(&mut mail.queue);
-        mail.outside.clear();
-        mail.granted = 0;
-        for nth in 0..mail.slots.len() {
-            match std::mem::replace(&mut mail.slots[nth], Slot::Done(Err(SendError::Left))) {
-                Slot::Outside(waker) | Slot::Posted(waker) => self.wakers.push(waker),
-                Slot::Granted => {}
-                done @ Slot::Done(_) => mail.slots[nth] = done,
-                Slot::Dropped | Slot::Free => mail.slots[nth] = Slot::Free,
-            }
-        }
+        mail.refuse(&mut self.wakers, true);
         drop(mail);
         self.wakers.drain(..).for_each(Waker::wake);
     }
@@ -186,8 +163,11 @@ struct Mail {
     /// One for every `send` that is awaited, or posted and not answered.
     slots: Vec<Slot>,
     free: Vec<usize>,
-    /// Those that found the queue full, in order. Each is a future that somebody keeps.
+    /// Those that found the queue full, in order. How many is up to the callers, for each is a future that somebody
+    /// keeps, but for those of which nothing is left.
     outside: VecDeque<usize>,
+    /// How many of those outside are not there any more; at most about half.
+    gone: usize,
     /// How many of those may come in.
     granted: usize,
     task: Option<Waker>,
@@ -200,6 +180,8 @@ struct Mail {
 enum Slot {
     Free,
     Outside(Waker),
+    /// Dropped outside, where its turn has not come yet.
+    Gone,
     Granted,
     Posted(Waker),
     /// Posted, and nobody waits for what comes of it.
@@ -232,16 +214,64 @@ impl Mail {
     fn grant(&mut self, wakers: &mut Vec<Waker>) {
         while self.queue.len() + self.granted < SEND_QUEUE {
             let Some(slot) = self.outside.pop_front() else { return };
-            if let Slot::Outside(waker) = std::mem::replace(&mut self.slots[slot], Slot::Granted) {
-                wakers.push(waker);
+            match std::mem::replace(&mut self.slots[slot], Slot::Granted) {
+                Slot::Outside(waker) => {
+                    wakers.push(waker);
+                    self.granted += 1;
+                }
+                _ => {
+                    self.gone -= 1;
+                    self.vacate(slot);
+                }
             }
-            self.granted += 1;
         }
     }
 
     /// Whether a message may go in at once: there is room, and nobody waits for it.
     fn has_room(&self) -> bool {
         self.outside.is_empty() && self.queue.len() + self.granted < SEND_QUEUE
+    }
+
+    /// One that waited outside does not any more. The others are gone through only when half of them are gone: else many
+    /// that go at a time would each go through all.
+    fn go(&mut self, slot: usize) {
+        self.slots[slot] = Slot::Gone;
+        self.gone += 1;
+        if self.gone * 2 > self.outside.len() {
+            let outside = std::mem::take(&mut self.outside);
+            for slot in outside {
+                match self.slots[slot] {
+                    Slot::Gone => self.vacate(slot),
+                    _ => self.outside.push_back(slot),
+                }
+            }
+            self.gone = 0;
+        }
+    }
+
+    /// Lets nobody in any more; with `all`, those that are in and not answered are refused as well.
+    fn refuse(&mut self, wakers: &mut Vec<Waker>, all: bool) {
+        self.closed = true;
+        self.outside.clear();
+        (self.granted, self.gone) = (0, 0);
+        for slot in 0..self.slots.len() {
+            match &self.slots[slot] {
+                Slot::Gone => self.vacate(slot),
+                Slot::Dropped if all => self.vacate(slot),
+                Slot::Outside(_) | Slot::Granted => wakers.extend(self.refuse_one(slot)),
+                Slot::Posted(_) if all => wakers.extend(self.refuse_one(slot)),
+                Slot::Posted(_) | Slot::Dropped | Slot::Done(_) | Slot::Free => {}
+            }
+        }
+    }
+
+    /// Whoever waits for it is to be woken.
+    fn refuse_one(&mut self, slot: usize) -> Option<Waker> {
+        let refused = Slot::Done(Err(SendError::Left));
+        match std::mem::replace(&mut self.slots[slot], refused) {
+            Slot::Outside(waker) | Slot::Posted(waker) => Some(waker),
+            _ => None,
+        }
     }
 
     fn vacate(&mut self, slot: usize) {
@@ -299,7 +329,7 @@ impl Future for Posting<'_> {
             Slot::Outside(waker) | Slot::Posted(waker) if !waker.will_wake(cx.waker()) => {
                 before = Some(std::mem::replace(waker, cx.waker().clone()));
             }
-            Slot::Outside(_) | Slot::Posted(_) | Slot::Dropped | Slot::Free => {}
+            Slot::Outside(_) | Slot::Gone | Slot::Posted(_) | Slot::Dropped | Slot::Free => {}
         }
         drop(mail);
         drop(before);
@@ -345,16 +375,13 @@ impl Drop for Posting<'_> {
         let state = std::mem::replace(&mut mail.slots[slot], Slot::Dropped);
         match &state {
             Slot::Posted(_) => {}
-            Slot::Outside(_) => {
-                mail.outside.retain(|outside| *outside != slot);
-                mail.vacate(slot);
-            }
+            Slot::Outside(_) => mail.go(slot),
             Slot::Granted => {
                 mail.granted -= 1;
                 mail.vacate(slot);
                 mail.grant(&mut wakers);
             }
-            Slot::Done(_) | Slot::Dropped | Slot::Free => mail.vacate(slot),
+            Slot::Done(_) | Slot::Gone | Slot::Dropped | Slot::Free => mail.vacate(slot),
         }
         drop(mail);
         wakers.into_iter().for_each(Waker::wake);
@@ -362,122 +389,4 @@ impl Drop for Posting<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-
-    fn post(mailbox: &Mailbox) -> Pin<Box<Posting<'_>>> {
-        Box::pin(mailbox.post(Kind::App, Bytes::new()))
-    }
-
-    fn pends(posting: &mut Pin<Box<Posting<'_>>>) -> bool {
-        posting.as_mut().now_or_never().is_none()
-    }
-
-    fn take(inbox: &mut Inbox) -> Vec<usize> {
-        let mut taken = VecDeque::new();
-        inbox.take(&mut taken);
-        let tickets = taken.into_iter().filter_map(|outgoing| outgoing.ticket);
-        tickets.map(|ticket| ticket.0).collect()
-    }
-
-    fn answer(inbox: &mut Inbox, slots: &[usize]) {
-        let outcome = |slot: &usize| (Ticket(*slot), Err(SendError::Behind));
-        inbox.answer(&mut slots.iter().map(outcome).collect());
-    }
-
-    #[test]
-    fn a_full_mailbox_lets_in_who_waits_in_order() {
-        let (mailbox, mut inbox) = mailbox();
-        let mut postings: Vec<_> = (0..SEND_QUEUE + 3).map(|_| post(&mailbox)).collect();
-        assert!(postings.iter_mut().all(pends));
-        assert_eq!(take(&mut inbox).len(), SEND_QUEUE);
-        // One that was let in and goes makes room, and nobody waits for its message.
-        drop(postings.remove(SEND_QUEUE));
-        assert!(postings.iter_mut().all(pends));
-        let second = take(&mut inbox);
-        assert_eq!(second, [SEND_QUEUE + 1, SEND_QUEUE + 2]);
-        answer(&mut inbox, &second);
-        let outcomes = postings[SEND_QUEUE..].iter_mut().map(|posting| posting.now_or_never());
-        assert!(outcomes.eq([Some(Err(SendError::Behind)), Some(Err(SendError::Behind))]));
-    }
-
-    #[test]
-    fn places_of_dropped_sends_are_used_again() {
-        let (mailbox, mut inbox) = mailbox();
-        for _ in 0..3 {
-            let mut outside: Vec<_> = (0..SEND_QUEUE + 2).map(|_| post(&mailbox)).collect();
-            assert!(outside.iter_mut().all(pends));
-            drop(outside);
-            let posted = take(&mut inbox);
-            assert_eq!(posted.len(), SEND_QUEUE);
-            answer(&mut inbox, &posted);
-        }
-        let mail = lock(&mailbox.0);
-        assert_eq!((mail.slots.len(), mail.free.len()), (SEND_QUEUE + 2, SEND_QUEUE + 2));
-        assert_eq!((mail.granted, mail.outside.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_handed_over_waits_for_room_only() {
-        let (mailbox, mut inbox) = mailbox();
-        let hand_over = || Box::pin(mailbox.hand_over(Kind::App, Bytes::new()));
-        for _ in 0..SEND_QUEUE {
-            assert_eq!(hand_over().now_or_never(), Some(Ok(Sent::HandedOver)));
-        }
-        let mut outside = [hand_over(), hand_over(), hand_over()];
-        assert!(outside.iter_mut().all(pends));
-        let mut taken = VecDeque::new();
-        inbox.take(&mut taken);
-        assert_eq!(taken.len(), SEND_QUEUE);
-        assert_eq!(outside[0].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
-        inbox.set_behind(true);
-        assert_eq!(outside[1].as_mut().now_or_never(), Some(Err(SendError::Behind)));
-        assert_eq!(hand_over().now_or_never(), Some(Err(SendError::Behind)));
-        inbox.set_behind(false);
-        assert_eq!(outside[2].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
-        inbox.take(&mut taken);
-        assert_eq!(taken.len(), SEND_QUEUE + 2);
-        let mail = lock(&mailbox.0);
-        assert_eq!((mail.granted, mail.slots.len()), (0, mail.free.len()));
-    }
-
-    #[test]
-    fn a_closed_mailbox_gives_out_what_it_took_and_takes_no_more() {
-        let (mailbox, mut inbox) = mailbox();
-        let hand_over = || Box::pin(mailbox.hand_over(Kind::App, Bytes::new()));
-        let handed = (0..SEND_QUEUE).map(|_| hand_over().now_or_never());
-        assert!(handed.into_iter().all(|sent| sent == Some(Ok(Sent::HandedOver))));
-        let mut outside = [hand_over(), hand_over(), hand_over()];
-        assert!(outside.iter_mut().all(pends));
-        let mut taken = VecDeque::new();
-        inbox.take(&mut taken);
-        // One that was granted a place and takes it, one that has not yet, and one that comes too late.
-        assert_eq!(outside[0].as_mut().now_or_never(), Some(Ok(Sent::HandedOver)));
-        inbox.close(&mut taken);
-        assert_eq!(taken.len(), SEND_QUEUE + 1);
-        assert_eq!(outside[1].as_mut().now_or_never(), Some(Err(SendError::Left)));
-        assert_eq!(hand_over().now_or_never(), Some(Err(SendError::Left)));
-        drop(outside);
-        let mail = lock(&mailbox.0);
-        assert_eq!(
-            (mail.granted, mail.queue.len(), mail.slots.len()),
-            (0, 0, mail.free.len())
-        );
-    }
-
-    #[test]
-    fn a_task_that_ends_refuses_everything() {
-        let (mailbox, mut inbox) = mailbox();
-        let mut taken = post(&mailbox);
-        assert!(pends(&mut taken));
-        assert_eq!(take(&mut inbox), [0]);
-        let mut postings: Vec<_> = (0..SEND_QUEUE + 2).map(|_| post(&mailbox)).collect();
-        assert!(postings.iter_mut().all(pends));
-        drop(inbox);
-        for mut posting in postings.into_iter().chain([taken, post(&mailbox)]) {
-            assert_eq!(posting.as_mut().now_or_never(), Some(Err(SendError::Left)));
-        }
-    }
-}
+mod tests;
