@@ -49,12 +49,12 @@ pub(crate) struct Caller(pub(crate) Arc<Meter>);
 pub(crate) struct Callee(pub(crate) Arc<Meter>);
 
 impl Codec for Caller {
-    type Out = ClientMessage<Call>;
+    type Out = ClientMessage<Box<Call>>;
     type In = Response<Reply>;
 
-    fn encode(&mut self, message: ClientMessage<Call>, out: &mut Outbox) -> io::Result<()> {
+    fn encode(&mut self, message: ClientMessage<Box<Call>>, out: &mut Outbox) -> io::Result<()> {
         let run = match &message {
-            ClientMessage::Request(request) => match &request.message {
+            ClientMessage::Request(request) => match &*request.message {
                 Call::Push { run, .. } => Some(run.clone()),
                 _ => None,
             },
@@ -67,7 +67,7 @@ impl Codec for Caller {
                 out.put_u64(request.id);
                 let left = request.context.deadline.saturating_duration_since(Instant::now());
                 out.put_u32(left.min(MAX_DEADLINE).as_millis() as u32);
-                match request.message {
+                match *request.message {
                     Call::Hello(hello) => put(out, HELLO, &hello),
                     Call::Groups(groups) => put(out, GROUPS, &groups),
                     Call::Push { path, .. } => {

@@ -30,8 +30,8 @@ type Answered = (u64, Path, Result<Reply, String>);
 /// Whoever waits for answers also drives the connection. A task of its own for that, as is usual, would be one more
 /// wake-up for every call and one for every answer, and at low load wake-ups are most of what a message costs.
 pub(crate) struct Line {
-    client: client::Channel<Call, Reply>,
-    dispatch: Pin<Box<RequestDispatch<Call, Reply, Wire>>>,
+    client: client::Channel<Box<Call>, Reply>,
+    dispatch: Pin<Box<RequestDispatch<Box<Call>, Reply, Wire>>>,
     /// First polled in the order in which they were begun.
     calls: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     coupled: Coupled,
@@ -63,6 +63,8 @@ impl Line {
     /// It is written when `next` is polled.
     pub(crate) fn begin(&mut self, call: Call) {
         let (nth, path, client) = (self.begun, path_of(&call), self.client.clone());
+        // Its future holds the call in several places. Above a kilobyte memory would be taken from further away.
+        let call = Box::new(call);
         self.begun += 1;
         self.since.insert(nth, tokio::time::Instant::now());
         // Unconstrained: else the runtime's fairness may let a later call pass.

@@ -94,7 +94,7 @@ pub(crate) enum Refusal {
 /// Most groups of one node: bounds the greeting and what is kept of a peer.
 pub(crate) const MAX_GROUPS: usize = 1024;
 
-impl tarpc::RequestName for Call {
+impl tarpc::RequestName for Box<Call> {
     fn name(&self) -> &str {
         "multicast.call"
     }
