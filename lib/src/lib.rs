@@ -61,6 +61,8 @@ mod event;
 #[cfg(feature = "net")]
 mod group;
 #[cfg(feature = "net")]
+mod identity;
+#[cfg(feature = "net")]
 mod net;
 #[cfg(feature = "net")]
 mod node;
@@ -80,6 +82,7 @@ pub use {
     check::{Log, Violation, check, check_logs},
     event::{Delivery, Event, Explanation, MissingCause},
     group::{CallError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError, Sender},
+    identity::{Credential, Identity, IdentityError, Profile},
     node::{BindError, Contact, JoinError, Link, Node, Traffic},
     options::Options,
     receipt::Receipt,

@@ -1,0 +1,1 @@
+//! Connections that cost time and memory and say nothing.
