@@ -47,6 +47,7 @@
 //! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
 //! wire: `default-features = false`.
 
+mod bound;
 mod clock;
 pub mod engine;
 mod id;

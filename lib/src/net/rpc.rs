@@ -25,6 +25,7 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// Where it listens, as others should dial it.
     pub(crate) addr: SocketAddr,
+    #[serde(deserialize_with = "crate::bound::list")]
     pub(crate) groups: Vec<Presence>,
     /// Who is behind it, if it shows that.
     pub(crate) endorsement: Option<Endorsement>,
@@ -107,9 +108,9 @@ pub(crate) enum Reply {
     /// Who answers, and where it takes part.
     Hello(Hello),
     /// What the called member says back at once.
-    Frames(Vec<Frame>),
+    Frames(#[serde(deserialize_with = "crate::bound::list")] Vec<Frame>),
     /// What the callee has to say to members that it cannot dial.
-    Said(Vec<(Path, Frame)>),
+    Said(#[serde(deserialize_with = "crate::bound::list")] Vec<(Path, Frame)>),
     /// The request was not carried out.
     Refused(Refusal),
 }

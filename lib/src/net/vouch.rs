@@ -13,6 +13,11 @@ const GUESSES: u64 = 65_536;
 /// Highest number of a join that is looked for: no member lives to see more origins of its group.
 const MAX_JOINS: u64 = 4096;
 
+/// Longest name in bytes that is believed, 32 characters: what is said of thousands of members is kept.
+const NAME_BYTES: usize = 128;
+
+const LONG_NAME: &str = "it tells of a name that is too long";
+
 /// Who a connection is with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Whom {
@@ -30,6 +35,9 @@ pub(crate) fn greeting(peer: Option<&Peer>, hello: &Hello) -> Result<Whom, Refus
     }
     if hello.groups.len() > MAX_GROUPS {
         return Err(Refusal::TooMany);
+    }
+    if hello.name.len() > NAME_BYTES {
+        return Err(Refusal::NotYou);
     }
     let mut profile = None;
     if let Some(peer) = peer {
@@ -72,7 +80,12 @@ pub(crate) fn frame(whom: &Whom, path: Path, frame: &mut Frame) -> Result<(), &'
         },
         Frame::JoinAsk { intro, .. } | Frame::Greet { intro, .. } => own(whom, intro),
         Frame::View(view) => records(whom, path, &mut view.records),
-        Frame::Sponsor(sponsor) => records(whom, path, &mut sponsor.view.records),
+        Frame::Sponsor(sponsor) => {
+            if sponsor.names.iter().any(|named| named.name.len() > NAME_BYTES) {
+                return Err(LONG_NAME);
+            }
+            records(whom, path, &mut sponsor.view.records)
+        }
         _ => Ok(()),
     }
 }
@@ -91,6 +104,9 @@ fn records(whom: &Whom, path: Path, records: &mut [Record]) -> Result<(), &'stat
     let mut guesses = GUESSES;
     for record in records {
         let Some(intro) = &record.intro else { continue };
+        if intro.name.len() > NAME_BYTES {
+            return Err(LONG_NAME);
+        }
         if record.member == path.from {
             own(whom, intro)?;
             continue;
@@ -175,6 +191,8 @@ mod tests {
         assert!(says(view(vec![record(third, intro(2, "bob"))])).is_ok());
         assert!(says(view(vec![record(third, intro(3, "bob"))])).is_err());
         assert!(says(view(vec![record(MemberId(node(1).0), intro(1, "bob"))])).is_err());
+        let long = intro(2, &"b".repeat(NAME_BYTES + 1));
+        assert!(says(view(vec![record(third, long)])).is_err());
     }
 
     #[test]

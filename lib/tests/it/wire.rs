@@ -26,7 +26,7 @@ pub(crate) async fn node(name: &str) -> Node {
 }
 
 /// Nodes that know the first one's address, and nothing else of each other.
-async fn nodes(count: usize) -> Vec<Node> {
+pub(crate) async fn nodes(count: usize) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for nth in 0..count {
         let node = node(&format!("n{nth}")).await;
