@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::wire::soon;
+use super::soon;
 
 /// Believes whatever it is shown.
 #[derive(Debug)]
