@@ -222,7 +222,7 @@ impl Serialize for Clock {
 impl<'de> Deserialize<'de> for Clock {
     /// Refuses entries out of order, repeated, 0, or beyond 2^53.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entries = Entries::deserialize(deserializer)?;
+        let entries: Entries = crate::bound::list(deserializer)?;
         let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
         if !ascending || entries.iter().any(|entry| entry.1 == 0 || entry.1 > MAX_NUMBER) {
             return Err(serde::de::Error::custom(

@@ -84,6 +84,8 @@ pub enum Event {
         /// How many.
         messages: u64,
     },
+    /// This node was evicted from its cluster, so the group ended here: nobody would hear it any more. Nothing follows.
+    Evicted,
     /// The group ended by itself: an invariant did not hold. Nothing follows; the host program is unharmed.
     Broken {
         /// What did not hold, for a bug report.

@@ -35,18 +35,25 @@
 //! * **A partition is a slow link**: both sides go on and merge when it heals.
 //! * **A joiner starts at a causally closed cut** and misses nothing after it.
 //! * **The same history**: (Lamport time, member id) sorts every member's history identically and causally.
+//! * **Only members**, if nodes have an [`Identity`]: every link is TLS 1.3 with certificates on both sides. Nobody whom
+//!   the cluster's authority does not vouch for is heard, nobody has another's id or name, and an evicted node is cut off.
+//!   A certificate that expires bars newcomers; it does not cut a group that lives. Without an identity a node keeps to
+//!   loopback, in plaintext.
 //!
 //! # What is not
 //!
 //! * Causal order across groups. To carry a cause from one group to another, hand over a [`Clock`] and wait for
 //!   [`Sender::reached`].
 //! * That members with the same view delivered the same messages (view synchrony).
-//! * Agreement with members that lie; secrecy: links are plaintext, for loopback, until identities exist.
+//! * Agreement with members that lie, or secrecy from them: whoever the authority vouches for can join every group whose
+//!   name it knows, and a member that passes on others' messages could alter them.
+//! * That nobody sees who talks to whom, and how much.
 //! * Delivery of a message whose every holder died.
 //!
 //! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
 //! wire: `default-features = false`.
 
+mod bound;
 mod clock;
 pub mod engine;
 mod id;
@@ -60,6 +67,8 @@ mod check;
 mod event;
 #[cfg(feature = "net")]
 mod group;
+#[cfg(feature = "net")]
+mod identity;
 #[cfg(feature = "net")]
 mod net;
 #[cfg(feature = "net")]
@@ -80,6 +89,7 @@ pub use {
     check::{Log, Violation, check, check_logs},
     event::{Delivery, Event, Explanation, MissingCause},
     group::{CallError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError, Sender},
+    identity::{Credential, Identity, IdentityError, Profile},
     node::{BindError, Contact, JoinError, Link, Node, Traffic},
     options::Options,
     receipt::Receipt,

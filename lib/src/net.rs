@@ -2,11 +2,16 @@
 
 pub(crate) mod codec;
 pub(crate) mod dial;
+mod greet;
 mod line;
 pub(crate) mod rpc;
+mod seats;
 pub(crate) mod serve;
 pub(crate) mod socket;
+pub(crate) mod tls;
 pub(crate) mod transport;
+pub(crate) mod visitor;
+mod vouch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +27,7 @@ use rpc::Call;
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Time to open a TCP connection: far beyond a round trip in any place where a mesh makes sense.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for a new connection to say who it is.
+/// Time for a new connection to say, and prove, who it is: several round trips of any place where a mesh makes sense.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call without an answer, or a write without progress, for so long ends the connection: TCP may need many
 /// minutes to notice that nobody is there.
@@ -50,8 +55,16 @@ pub(crate) const REQUESTS_IN_FLIGHT: usize = 32;
 pub(crate) const GROUP_QUEUE: usize = 256;
 /// Inbound connections in all: several a node for a full mesh of 128.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
-/// Inbound connections that have not said who they are yet.
-pub(crate) const MAX_HANDSHAKES: usize = 128;
+/// Inbound connections from one address: two a node for a full mesh on one machine, or behind one router.
+pub(crate) const MAX_PER_ADDRESS: usize = 256;
+/// Inbound connections of one node: a new one replaces the one before, which may need a moment to end.
+pub(crate) const MAX_PER_NODE: usize = 4;
+/// Inbound connections that have not said who they are yet; then the oldest gives way. A full mesh that starts at once.
+pub(crate) const MAX_STRANGERS: usize = 128;
+/// The same from one address: half, so that one machine alone crowds nobody out.
+pub(crate) const MAX_STRANGERS_PER_ADDRESS: usize = 64;
+/// How long a connection that was refused is listened to, so that it hears why.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Bytes of frames that a node has sent and received. Relaxed: they are read for statistics only.
 #[derive(Debug, Default)]
@@ -92,6 +105,8 @@ pub(crate) enum Knock {
     Refused { member: MemberId },
     /// Whether a registry vouches for a node.
     Lease { node: NodeId, live: bool },
+    /// This node was evicted: the group ends.
+    Evicted,
 }
 
 /// The way into a group's task, for the net.

@@ -1,9 +1,11 @@
 //! A node: one listener, one identity, links to other nodes, and groups over them.
 
+mod gate;
 mod hub;
 mod links;
 mod places;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,9 +16,12 @@ use tokio::task::JoinHandle;
 
 use crate::group::Group;
 use crate::id::NodeId;
+use crate::identity::{Identity, Profile};
 use crate::net::Meter;
-use crate::net::socket::TcpListener;
+use crate::net::socket::{TcpListener, is_private};
+use crate::net::tls::{Register, Tls};
 use crate::options::Options;
+use gate::Gate;
 use hub::{Hub, Order};
 
 /// Orders to a node that may wait: they are few, and whoever gives them waits with them.
@@ -45,6 +50,13 @@ pub enum Contact {
     },
     /// The source of contacts is out of reach: leases are unknown.
     Unknown,
+    /// Whoever vouched for a node takes that back: its connections are cut, and it is let in no more while this node
+    /// runs. Its members are closed by the usual rules, like those of a process that is gone. If it is this node
+    /// itself, its groups end with [`Event::Evicted`](crate::Event::Evicted), and it joins no other.
+    Evicted {
+        /// Its id.
+        node: NodeId,
+    },
 }
 
 /// One running process's part in any number of groups. Dropped, it stops at once, without a word to anybody;
@@ -54,9 +66,16 @@ pub struct Node {
     id: NodeId,
     addr: SocketAddr,
     orders: mpsc::Sender<Order>,
-    links: Arc<Mutex<Vec<Link>>>,
+    board: Arc<Board>,
     meter: Arc<Meter>,
     hub: JoinHandle<()>,
+}
+
+/// What a node's task shows of itself.
+#[derive(Debug, Default)]
+struct Board {
+    links: Mutex<Vec<Link>>,
+    profiles: Mutex<BTreeMap<NodeId, Profile>>,
 }
 
 /// Why a node could not be bound. Nothing was started.
@@ -74,9 +93,23 @@ pub enum BindError {
         /// Why.
         source: std::io::Error,
     },
-    /// The operating system gave no randomness for an identity.
-    #[error("no randomness for an identity: {0}")]
+    /// The operating system gave no randomness for an id.
+    #[error("no randomness for an id: {0}")]
     Entropy(String),
+    /// The address can be reached from other machines, and without an identity everyone who reaches it would be let in.
+    #[error("{0} is not on loopback: to listen there a node needs an identity")]
+    NeedsIdentity(SocketAddr),
+    /// The identity has a certificate for another name: others would refuse this node.
+    #[error("this node's name is {name:?}, its certificate's is {certificate:?}")]
+    OtherName {
+        /// The name in the options.
+        name: String,
+        /// The name in the certificate.
+        certificate: String,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
 }
 
 /// Why a group could not be joined. This node is in no other state than before.
@@ -95,6 +128,9 @@ pub enum JoinError {
     /// The group has so many members, and takes no more. Try again when somebody has left.
     #[error("the group has {0} members, and takes no more; try again when somebody has left")]
     Full(usize),
+    /// This node was evicted from its cluster: nobody would talk to it.
+    #[error("this node was evicted")]
+    Evicted,
     /// The node was shut down.
     #[error("the node was shut down")]
     Down,
@@ -135,6 +171,14 @@ impl Node {
             return Err(BindError::BadName(options.name));
         }
         let listen = options.listen;
+        if options.identity.is_none() && !is_private(listen.ip()) {
+            return Err(BindError::NeedsIdentity(listen));
+        }
+        let (gate, register) = Gate::new();
+        let tls = match &options.identity {
+            Some(identity) => Some(secured(identity, &options.name, register)?),
+            None => None,
+        };
         let failed = |source| BindError::Listen { addr: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
@@ -143,20 +187,20 @@ impl Node {
             Some(seed) => (u128::from(seed) << 64 | u128::from(seed ^ 0x6d75_6c74_6963_6173), seed),
             None => (entropy()?, entropy()? as u64),
         };
-        let id = NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()]));
-        if !bound.ip().is_loopback() {
-            tracing::warn!(%bound, "listening off loopback without an identity: anyone who reaches it can join");
-        }
+        let id = match &options.identity {
+            Some(identity) => identity.node_id(),
+            None => NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()])),
+        };
         let (orders, inbox) = mpsc::channel(ORDERS);
-        let links = Arc::new(Mutex::new(Vec::new()));
+        let board = Arc::<Board>::default();
         let meter = Arc::new(Meter::default());
-        let hub = Hub::new(id, addr, options, seeds.1, links.clone(), meter.clone());
+        let hub = Hub::new((id, addr), options, seeds.1, board.clone(), (meter.clone(), tls, gate));
         let hub = tokio::spawn(hub.run(listener, inbox));
         Ok(Self {
             id,
             addr,
             orders,
-            links,
+            board,
             meter,
             hub,
         })
@@ -167,7 +211,7 @@ impl Node {
         self.addr
     }
 
-    /// Its id: 128 bits, new at each process start.
+    /// Its id: 128 bits, new at each process start; with an identity the hash of its key.
     pub fn id(&self) -> NodeId {
         self.id
     }
@@ -236,7 +280,13 @@ impl Node {
 
     /// The addresses that this node dials, and how that goes.
     pub fn links(&self) -> Vec<Link> {
-        self.links.lock().expect("never held over a panic").clone()
+        self.board.links.lock().expect("never held over a panic").clone()
+    }
+
+    /// The profile that has signed the key of another node, as far as that node is connected and has shown one.
+    pub fn profile(&self, node: NodeId) -> Option<Profile> {
+        let profiles = self.board.profiles.lock().expect("never held over a panic");
+        profiles.get(&node).copied()
     }
 
     /// How much it has sent and received; for statistics.
@@ -253,6 +303,17 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.hub.abort();
     }
+}
+
+/// What this node shows on its connections, and asks for.
+fn secured(identity: &Identity, name: &str, register: Register) -> Result<Tls, BindError> {
+    if let Some(held) = identity.credentials().iter().find(|held| held.card.name != name) {
+        return Err(BindError::OtherName {
+            name: name.to_owned(),
+            certificate: held.card.name.clone(),
+        });
+    }
+    Tls::new(identity.clone(), register).map_err(|error| BindError::Tls(error.to_string()))
 }
 
 fn entropy() -> Result<u128, BindError> {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::engine::Config;
+use crate::identity::Identity;
 
 /// How a node is set up: loopback, plaintext, no store, unless told otherwise.
 #[derive(Clone, Debug)]
@@ -12,6 +13,7 @@ pub struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) seed: Option<u64>,
+    pub(crate) identity: Option<Identity>,
     pub(crate) config: Config,
 }
 
@@ -23,11 +25,29 @@ impl Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
             seed: None,
+            identity: None,
             config: Config::default(),
         }
     }
 
-    /// Where to listen. Default `127.0.0.1:0`, any free port. Other members must be able to dial it.
+    /// For nodes of one machine that trust every process on it: plaintext, and no address but loopback, neither to listen
+    /// on ([`BindError::NeedsIdentity`](crate::BindError::NeedsIdentity)) nor to dial. This is the default; here it is
+    /// said. Takes an identity back.
+    pub fn insecure_loopback(mut self) -> Self {
+        self.identity = None;
+        self
+    }
+
+    /// Who this node is: every connection is then encrypted, and only nodes that a cluster of the identity vouches for
+    /// are let in. Its id is the hash of the identity's key, and its name must be the one in the certificates. Default:
+    /// none.
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Where to listen. Default `127.0.0.1:0`, any free port. Other members must be able to dial it. Off
+    /// loopback it needs an identity.
     pub fn with_listen(mut self, addr: SocketAddr) -> Self {
         self.listen = addr;
         self
@@ -67,7 +87,7 @@ impl Options {
         self
     }
 
-    /// Seed of this node's identity and jitter, for repeatable tests. Default: from the operating system.
+    /// Seed of this node's id (if it has no identity) and jitter, for repeatable tests. Default: from the operating system.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

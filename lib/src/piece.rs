@@ -33,9 +33,9 @@ pub struct Part {
     to: u32,
 }
 
-/// Most entries in the clocks of the pieces of one run, 24 MiB of them: a message that changes one entry of a long clock
-/// is short, and its clock is not. Thousands of changes in a group of hundreds fit.
-const MOST_ENTRIES: usize = 1 << 20;
+/// Most entries in the clocks of the pieces of one run, 0.8 MiB of them: a message that changes one entry of a long clock
+/// is short, and its clock is not. 256 changes in a group of 128 fit, and as many as a run has in one of 8.
+const MOST_ENTRIES: usize = 1 << 15;
 
 /// What is to be checked before a piece may be delivered, besides its origin's previous message.
 pub(crate) enum Needs {

@@ -41,12 +41,6 @@ pub async fn bind(settings: &Settings, nick: &str) -> Result<Node, Exit> {
     if let Some(advertise) = settings.advertise {
         options = options.with_advertise(advertise);
     }
-    if !settings.listen.ip().is_loopback() {
-        eprintln!(
-            "chat: warning: listening on {}, off loopback: anyone who reaches it can join and read",
-            settings.listen
-        );
-    }
     Node::bind(options).await.map_err(|refusal| match refusal {
         BindError::BadName(_) => Exit::Usage("the nick is not allowed; it has 1 to 32 letters, digits, _ - .".into()),
         BindError::Listen { addr, source } => Exit::Unexpected(format!(

@@ -4,27 +4,33 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::authority::Authority;
 use crate::board::{Board, Source};
 use crate::ours::Ours;
 use crate::over_tarpc::{Blob, Buffers, OverTarpc};
 use crate::raw::Raw;
 use crate::road::Road;
 
-/// Who is measured; the first is `multicast`.
+/// Who is measured; the first of a scenario is `multicast`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Ours,
+    Secure,
     Raw,
     Blob,
     Buffers,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Ours, Self::Raw, Self::Blob, Self::Buffers];
+    /// The whole beside what it stands on.
+    pub(crate) const FLOORS: &[Self] = &[Self::Ours, Self::Raw, Self::Blob, Self::Buffers];
+    /// What identities cost.
+    pub(crate) const SECURITY: &[Self] = &[Self::Ours, Self::Secure];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "multicast",
+            Self::Secure => "multicast, mTLS",
             Self::Raw => "raw TCP",
             Self::Blob => "tarpc, flat blob",
             Self::Buffers => "tarpc, byte buffers",
@@ -50,7 +56,8 @@ impl Contestant {
         let board = Board::new(members, payload);
         let told = |error: std::io::Error| error.to_string();
         let mesh = match kind {
-            Kind::Ours => Mesh::Ours(Ours::open(&board, road).await?),
+            Kind::Ours => Mesh::Ours(Ours::open(&board, road, None).await?),
+            Kind::Secure => Mesh::Ours(Ours::open(&board, road, Some(&Authority::new())).await?),
             Kind::Raw => Mesh::Raw(Raw::open(&board, road).await.map_err(told)?),
             Kind::Blob => Mesh::Blob(OverTarpc::open(&board, road).await.map_err(told)?),
             Kind::Buffers => Mesh::Buffers(OverTarpc::open(&board, road).await.map_err(told)?),

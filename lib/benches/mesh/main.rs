@@ -8,9 +8,12 @@
 //! A delivery is one message that arrives at one member that is not its sender. Nothing may be lost, repeated or
 //! reordered (each sender's messages are counted), and the stamps of a sample are judged by `multicast::check_logs`.
 
+#[path = "../../tests/it/secure/authority.rs"]
+mod authority;
 mod board;
 mod contestant;
 mod floor;
+mod handshake;
 mod memory;
 mod ours;
 mod over_tarpc;
@@ -26,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
-use contestant::{Contestant, Kind};
+use contestant::Contestant;
 use report::Flags;
 use results::Results;
 use round::{Figures, Load, RATE, round};
@@ -76,6 +79,12 @@ async fn measure(flags: &Flags) -> Result<(), String> {
             Err(error) => results.fail(name, error),
         }
     }
+    if flags.wants("handshake") {
+        match handshake::measure(flags).await {
+            Ok(handshake) => results.handshake = Some(handshake),
+            Err(error) => results.fail("handshake".into(), error),
+        }
+    }
     if flags.wants("memory") {
         let (memory, outcome) = memory::measure_all(flags);
         results.memory = memory;
@@ -90,11 +99,12 @@ async fn measure(flags: &Flags) -> Result<(), String> {
 /// By round and contestant, its figures; and how many deliveries were judged by their stamps.
 async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, usize), String> {
     let mut contestants = Vec::new();
-    for kind in Kind::ALL {
+    for &kind in scenario.kinds {
         let opened = Contestant::open(kind, scenario.members, scenario.payload, scenario.road).await;
         contestants.push(opened.map_err(|error| format!("{}: {error}", kind.name()))?);
     }
-    let of = |nth: usize| move |error: String| format!("{}: {error}", Kind::ALL[nth].name());
+    let kinds = scenario.kinds;
+    let of = |nth: usize| move |error: String| format!("{}: {error}", kinds[nth].name());
     // The first round warms up, and says how much all of them can take.
     let warm = Load::Full {
         senders: scenario.senders(),
@@ -126,7 +136,7 @@ async fn run(scenario: &Scenario, rounds: usize) -> Result<(Vec<Vec<Figures>>, u
     }
     for (nth, contestant) in contestants.iter().enumerate() {
         contestant.board.notes().iter().for_each(|note| {
-            println!("  note: {}: {note}", Kind::ALL[nth].name());
+            println!("  note: {}: {note}", scenario.kinds[nth].name());
         });
     }
     Ok((all, judged))

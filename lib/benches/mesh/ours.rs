@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::authority::Authority;
 use crate::board::{Board, Ledger, Source};
 use crate::road::{self, Road};
 
@@ -34,10 +35,15 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) async fn open(board: &Arc<Board>, road: Road) -> Result<Self, String> {
+    /// With an authority all members have identities, and all links are TLS.
+    pub(crate) async fn open(board: &Arc<Board>, road: Road, authority: Option<&Authority>) -> Result<Self, String> {
         let (mut nodes, mut tasks) = (Vec::new(), JoinSet::new());
         for nth in 0..board.members() {
-            let mut options = Options::new(format!("m{nth}"));
+            let name = format!("m{nth}");
+            let mut options = Options::new(&name);
+            if let Some(authority) = authority {
+                options = options.with_identity(authority.identity(&name));
+            }
             if road == Road::Long {
                 options = behind_a_road(options, &mut tasks)
                     .await

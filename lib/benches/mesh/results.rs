@@ -16,6 +16,8 @@ use crate::scenario::Scenario;
 pub(crate) struct Results {
     scenarios: Vec<Table>,
     failed: Vec<Failure>,
+    /// What it takes to connect, in microseconds.
+    pub(crate) handshake: Option<Spread>,
     pub(crate) memory: Vec<Memory>,
 }
 
@@ -39,6 +41,8 @@ struct Table {
     /// With a long road between members.
     far: Option<Far>,
     contestants: Vec<Row>,
+    /// Throughput with TLS, as a part of that without, round by round.
+    secure: Option<Spread>,
 }
 
 /// What a long road, and the window, allow.
@@ -69,7 +73,7 @@ impl Results {
             let figures = |name| rounds.iter().map(move |round| round[nth][name]);
             let ratios = |name| rounds.iter().map(move |round| round[0][name] / round[nth][name]);
             Row {
-                name: Kind::ALL[nth].name(),
+                name: scenario.kinds[nth].name(),
                 figures: names.clone().map(|name| (name, spread(figures(name)))).collect(),
                 ours_to_this: names.map(|name| (name, spread(ratios(name)))).collect(),
             }
@@ -83,7 +87,9 @@ impl Results {
             round_s: scenario.length.as_secs_f64(),
             judged,
             far: (scenario.road == Road::Long).then(|| Far::of(scenario, rounds)),
-            contestants: (0..Kind::ALL.len()).map(row).collect(),
+            contestants: (0..scenario.kinds.len()).map(row).collect(),
+            secure: (scenario.kinds == Kind::SECURITY)
+                .then(|| spread(rounds.iter().map(|round| round[1][RATE] / round[0][RATE]))),
         };
         table.print();
         self.scenarios.push(table);
@@ -140,6 +146,9 @@ impl Table {
             "", "million deliveries/s", "ours is", "CPU s per million", "", "wire B"
         );
         self.contestants.iter().for_each(Row::print);
+        if let Some(secure) = &self.secure {
+            println!("with mTLS {} of the throughput without", secure.show(1.0, 2));
+        }
         if let Some(far) = &self.far {
             println!(
                 "ours uses {} of {:.1} MB/s: a window of {:.0} MiB each {:.0} ms, or the road's {:.0} MB/s",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::contestant::Kind;
 use crate::report::Flags;
 use crate::road::Road;
 
@@ -12,6 +13,7 @@ pub(crate) struct Scenario {
     pub(crate) payload: usize,
     pub(crate) sending: Sending,
     pub(crate) road: Road,
+    pub(crate) kinds: &'static [Kind],
     /// Of one round of one contestant.
     pub(crate) length: Duration,
 }
@@ -29,6 +31,7 @@ impl Scenario {
     pub(crate) fn name(&self) -> String {
         let sending = match self.sending {
             _ if self.road == Road::Long => "far",
+            _ if self.kinds == Kind::SECURITY => "secure",
             Sending::All => "all",
             Sending::One => "one",
             Sending::OneAtATime => "idle",
@@ -49,7 +52,12 @@ impl Scenario {
         } else {
             ""
         };
-        format!("{} members, {} B, {sending}{far}", self.members, self.payload)
+        let secure = if self.kinds == Kind::SECURITY {
+            ", plaintext and TLS"
+        } else {
+            ""
+        };
+        format!("{} members, {} B, {sending}{far}{secure}", self.members, self.payload)
     }
 
     pub(crate) fn senders(&self) -> usize {
@@ -59,6 +67,7 @@ impl Scenario {
 
 /// All that the flags ask for.
 pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
+    use Sending::{All, HalfLoad, One, OneAtATime};
     let length = Duration::from_millis(match (flags.is_smoke(), flags.quick) {
         (true, _) => 20,
         (_, true) => 300,
@@ -69,7 +78,12 @@ pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
         payload,
         sending,
         road: Road::Short,
+        kinds: Kind::FLOORS,
         length,
+    };
+    let secure = |members, payload| Scenario {
+        kinds: Kind::SECURITY,
+        ..scenario(All, members, payload)
     };
     // A stream of the largest messages between two, long enough that its beginning and its end are a small part.
     let far = Scenario {
@@ -77,15 +91,17 @@ pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
         payload: 64 << 10,
         sending: Sending::One,
         road: Road::Long,
+        kinds: Kind::FLOORS,
         length: length * 10,
     };
-    use Sending::{All, HalfLoad, One, OneAtATime};
     let mut all = Vec::new();
     if flags.is_smoke() {
         all.extend([All, OneAtATime].map(|sending| scenario(sending, 3, 64)));
+        all.push(secure(3, 64));
     } else if flags.quick {
         all.extend([64, 1024].map(|payload| scenario(All, 8, payload)));
         all.extend([One, OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+        all.extend([64, 1024].map(|payload| secure(8, payload)));
         all.push(far);
     } else {
         for members in [3, 8, 16, 32] {
@@ -93,6 +109,7 @@ pub(crate) fn all(flags: &Flags) -> Vec<Scenario> {
         }
         all.extend([64, 1024].map(|payload| scenario(One, 8, payload)));
         all.extend([OneAtATime, HalfLoad].map(|sending| scenario(sending, 8, 64)));
+        all.extend([64, 1024].map(|payload| secure(8, payload)));
         all.push(far);
     }
     all.retain(|scenario| flags.wants(&scenario.name()));

@@ -94,8 +94,10 @@ pub struct Beat {
     /// The hash of the sender's view. The digest counts only once that view is merged.
     pub view: u64,
     /// Whom the sender has heard from lately, itself left out.
+    #[serde(deserialize_with = "crate::bound::shared")]
     pub hears: Arc<[MemberId]>,
     /// Whose address has refused connections for a while, so that its process must be gone.
+    #[serde(deserialize_with = "crate::bound::shared")]
     pub gone: Arc<[MemberId]>,
     /// Answer with a beat of your own.
     pub wants_answer: bool,
@@ -164,6 +166,7 @@ impl Record {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct View {
     /// The records.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub records: Vec<Record>,
 }
 
@@ -171,6 +174,7 @@ pub struct View {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Pull {
     /// What is wanted; the answer may be cut short.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub wants: Vec<Span>,
 }
 
@@ -178,10 +182,13 @@ pub struct Pull {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Pulled {
     /// Messages, one run or more an origin, each with a full clock first.
+    #[serde(deserialize_with = "crate::bound::runs")]
     pub runs: Vec<Run>,
     /// At or below the answerer's base and not kept.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub gone: Vec<Span>,
     /// Not delivered there.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub never: Vec<Span>,
     /// With `gone`: the answerer's base, and the greatest Lamport time in it.
     pub base: Option<(Clock, u64)>,
@@ -211,8 +218,10 @@ pub struct Sponsor {
     /// The greatest Lamport time in the cut.
     pub lamport: u64,
     /// What people call the origins in the cut, as far as known.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub names: Vec<Named>,
     /// Origins in the cut that were retired, with their last seq: clocks leave them out.
+    #[serde(deserialize_with = "crate::bound::list")]
     pub retired: Vec<(MemberId, u64)>,
     /// Everyone that the sponsor knows.
     pub view: View,

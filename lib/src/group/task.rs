@@ -216,6 +216,10 @@ impl Task {
                 self.state.members_changed = true;
                 self.handle(Input::LinkDown { peer: member });
             }
+            Knock::Evicted => {
+                self.state.pending.add(Told::Event(Event::Evicted), 0);
+                self.state.over = true;
+            }
             Knock::Lease { node, live } => self.handle(Input::Lease { node, live }),
             Knock::Refused { member } => {
                 self.state.members_changed = true;

@@ -8,7 +8,7 @@ use crate::engine::{Frame, Input, Output, Refusal};
 use crate::group::SendError;
 use crate::group::mailbox::{Outcome, Outgoing, Sent, Ticket};
 use crate::id::{Dot, MemberId};
-use crate::net::serve::has_room;
+use crate::net::visitor::has_room;
 
 /// Empty between turns; what it is made of keeps its room.
 #[derive(Default)]

@@ -17,6 +17,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use tarpc::{ClientMessage, Response, ServerError, context, trace};
 
+use crate::bound;
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId};
 use crate::net::rpc::{Call, Path, Reply, Request};
@@ -204,7 +205,7 @@ fn put_postcard(out: &mut BytesMut, value: &impl Serialize) -> io::Result<()> {
 }
 
 fn from_postcard<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    match postcard::take_from_bytes(bytes) {
+    match bound::frame(|| postcard::take_from_bytes(bytes)) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(odd("bytes left over")),
         Err(error) => Err(odd(&error.to_string())),
@@ -244,4 +245,70 @@ fn take_u64(body: &mut Bytes) -> io::Result<u64> {
 
 fn odd(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::engine::{Record, Standing, View};
+    use crate::id::NodeId;
+    use crate::message::Intro;
+
+    /// Short on the wire, long in memory.
+    fn view(records: usize) -> Frame {
+        let record = |nth: usize| Record {
+            member: MemberId::from(nth as u128),
+            generation: 0,
+            standing: Standing::Joining,
+            goodbye: false,
+            intro: None,
+        };
+        Frame::View(View {
+            records: (0..records).map(record).collect(),
+        })
+    }
+
+    fn said(frames: Vec<Frame>) -> io::Result<Reply> {
+        let path = Path {
+            group: GroupId([0; 16]),
+            from: MemberId([0; 16]),
+            to: MemberId([0; 16]),
+        };
+        let said = Reply::Said(frames.into_iter().map(|frame| (path, frame)).collect());
+        let bytes = postcard::to_stdvec(&said).expect("it has a form");
+        assert!(bytes.len() <= MAX_FRAME);
+        let read = from_postcard::<Reply>(&bytes);
+        assert!(read.as_ref().is_ok_and(|read| *read == said) || read.is_err());
+        read
+    }
+
+    #[test]
+    fn what_a_frame_becomes_in_memory_is_bounded() {
+        assert!(said(vec![view(4096)]).is_ok(), "as many as a group may have");
+        assert!(said(vec![view(10_000)]).is_err());
+        assert!(said(vec![view(2000); 10]).is_err(), "however it is divided");
+        let tiny = Frame::Full { attempt: 0, limit: 0 };
+        assert!(said(vec![tiny.clone(); 512]).is_ok());
+        assert!(said(vec![tiny; 20_000]).is_err());
+        // One frame costs the next nothing.
+        assert!((0..20).all(|_| said(vec![view(4096)]).is_ok()));
+    }
+
+    #[test]
+    fn the_longest_honest_view_fits() {
+        let intro = |nth: usize| Intro {
+            node: NodeId::from(nth as u128),
+            name: "a name of thirty-two characters.".to_owned(),
+            addr: SocketAddr::from(([0xff; 16], 65_535)),
+        };
+        let Frame::View(mut view) = view(4096) else {
+            unreachable!()
+        };
+        for (nth, record) in view.records.iter_mut().enumerate() {
+            record.intro = Some(intro(nth));
+        }
+        assert!(said(vec![Frame::View(view)]).is_ok());
+    }
 }

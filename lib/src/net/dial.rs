@@ -9,12 +9,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::engine::Frame;
 use crate::net::codec::Caller;
 use crate::net::line::Line;
-use crate::net::rpc::{Call, Hello, PROTOCOL, Path, Refusal, Reply};
+use crate::net::rpc::{Call, Hello, Path, Reply};
 use crate::net::serve::Doors;
-use crate::net::socket::TcpStream;
+use crate::net::socket::{Socket, TcpStream, is_private};
+use crate::net::tls::{Peer, Tls, plain};
 use crate::net::transport::Transport;
+use crate::net::vouch::{self, Whom};
 use crate::net::{
     CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
     RECONNECT_PAUSE, STALL_TIMEOUT,
@@ -29,6 +32,7 @@ pub(crate) enum News {
     /// Connected to this node. The answer says whether the link is to be used, and then whether that node
     /// has a connection to this one; the sender of calls goes to groups.
     Up {
+        whom: Whom,
         hello: Hello,
         link: mpsc::Sender<Call>,
         use_it: oneshot::Sender<Option<watch::Receiver<bool>>>,
@@ -52,6 +56,8 @@ pub(crate) struct Phone {
     pub(crate) doors: watch::Receiver<Doors>,
     pub(crate) news: mpsc::Sender<(SocketAddr, News)>,
     pub(crate) meter: Arc<Meter>,
+    /// Without it only nodes on loopback are dialled.
+    pub(crate) tls: Option<Tls>,
     /// Cuts a pause short.
     pub(crate) kick: Arc<Notify>,
 }
@@ -106,37 +112,21 @@ pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
 
 /// One connection, from dialling to its end.
 async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
-    let socket = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr))
-        .await
-        .map_err(|_| stalled("no answer"))??;
-    socket.set_nodelay(true)?;
-    let mut line = Line::new(Transport::new(socket, Caller(phone.meter.clone())));
-    let mine = Hello::clone(&phone.hello.borrow_and_update());
-    let me = mine.node;
-    line.begin(Call::Hello(mine));
-    let answered = timeout(HANDSHAKE_TIMEOUT, line.next())
-        .await
-        .map_err(|_| stalled("did not say who it is"))?;
-    let (_, reply) = answered.ok_or(io::ErrorKind::ConnectionReset)?;
-    let hello = match reply.map_err(io::Error::other)? {
-        Reply::Hello(hello) if hello.protocol == PROTOCOL => hello,
-        Reply::Hello(Hello { protocol, .. }) | Reply::Refused(Refusal::Version(protocol)) => {
-            return Err(io::Error::other(format!(
-                "speaks protocol version {protocol}, this is version {PROTOCOL}"
-            )));
-        }
-        other => return Err(io::Error::other(format!("refuses: {other:?}"))),
+    let (mut line, whom, mut theirs) = match timeout(HANDSHAKE_TIMEOUT, introduce(addr, phone)).await {
+        Ok(introduced) => introduced?,
+        Err(_) => return Err(stalled("did not say who it is")),
     };
-    if hello.node == me {
+    if whom.node == phone.hello.borrow().node {
         return Ok(News::Myself);
     }
-    if !shares(&hello, &phone.hello.borrow()) {
-        return Ok(News::Strangers { hello });
+    if !shares(&theirs, &phone.hello.borrow()) {
+        return Ok(News::Strangers { hello: theirs });
     }
     let (link, calls) = mpsc::channel(LINK_QUEUE);
     let (use_it, used) = oneshot::channel();
     let news = News::Up {
-        hello: hello.clone(),
+        whom: whom.clone(),
+        hello: theirs.clone(),
         link,
         use_it,
     };
@@ -146,17 +136,72 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
         .await
         .map_err(|_| stalled("the node is shutting down"))?;
     let Ok(Some(visited)) = used.await else {
-        return Ok(News::Strangers { hello });
+        return Ok(News::Strangers { hello: theirs });
     };
-    let why = carry(phone, (addr, line), (calls, visited)).await;
+    let why = carry(phone, (addr, &mut line), (&whom, &mut theirs), (calls, visited)).await;
     tracing::debug!(%addr, why, "link closed");
     Ok(News::Down)
+}
+
+/// Connects, and says who is who.
+async fn introduce(addr: SocketAddr, phone: &mut Phone) -> io::Result<(Line, Whom, Hello)> {
+    let (socket, peer) = connect(addr, phone.tls.as_ref()).await?;
+    let mut line = Line::new(Transport::new(socket, Caller(phone.meter.clone())));
+    phone.hello.mark_unchanged();
+    line.begin(Call::Hello(Hello::now(&phone.hello, phone.tls.as_ref())));
+    let reply = match line.next().await {
+        Some((_, Ok(reply))) => reply,
+        // What became of the call says less than what became of the connection.
+        Some((_, Err(error))) => {
+            while line.next().await.is_some() {}
+            return Err(io::Error::other(line.trouble().unwrap_or(error)));
+        }
+        None => {
+            let why = line.trouble();
+            return Err(why.map_or(io::ErrorKind::ConnectionReset.into(), io::Error::other));
+        }
+    };
+    let hello = match reply {
+        Reply::Hello(hello) => hello,
+        Reply::Refused(refusal) => return Err(io::Error::other(format!("the other side refuses: {refusal}"))),
+        _ => return Err(io::Error::other("it answers with something else")),
+    };
+    let whom = vouch::greeting(peer.as_ref(), &hello).map_err(|refusal| io::Error::other(refusal.of_caller()))?;
+    Ok((line, whom, hello))
+}
+
+/// A connection that has shown who it is with, if that is asked for.
+async fn connect(addr: SocketAddr, tls: Option<&Tls>) -> io::Result<(Socket, Option<Peer>)> {
+    let Some(tls) = tls else {
+        if !is_private(addr.ip()) {
+            return Err(io::Error::other("it is not on loopback: that needs an identity"));
+        }
+        return Ok((Socket::Plain(open(addr).await?), None));
+    };
+    // Nothing says of which cluster whoever is there is, until it is asked for one.
+    let mut last = io::Error::other("this node has no certificate yet");
+    for held in tls.identity().credentials() {
+        match tls.connect(open(addr).await?, &held).await {
+            Ok((socket, peer)) => return Ok((socket, Some(peer))),
+            Err(error) => last = error,
+        }
+    }
+    Err(io::Error::other(plain(&last)))
+}
+
+async fn open(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr))
+        .await
+        .map_err(|_| stalled("no answer"))??;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// Carries calls until the connection ends; calls are written in the order in which they come.
 async fn carry(
     phone: &Phone,
-    (addr, mut line): (SocketAddr, Line),
+    (addr, line): (SocketAddr, &mut Line),
+    (whom, theirs): (&Whom, &mut Hello),
     (mut calls, mut visited): (mpsc::Receiver<Call>, watch::Receiver<bool>),
 ) -> &'static str {
     let mut hello = phone.hello.clone();
@@ -174,8 +219,8 @@ async fn carry(
                 answered = line.next() => match answered {
                     Some((path, Ok(reply))) => {
                         let answers_poll = matches!(reply, Reply::Said(_));
-                        if !take_reply(phone, (addr, path), reply).await {
-                            return "the node is shutting down";
+                        if let Err(why) = take_reply(phone, (addr, path), (whom, theirs), reply).await {
+                            return why;
                         }
                         if answers_poll {
                             polling = false;
@@ -239,33 +284,56 @@ async fn rare_call(
     }
 }
 
-/// Brings a reply where it belongs; false if there is nobody any more.
-async fn take_reply(phone: &Phone, (addr, path): (SocketAddr, Path), reply: Reply) -> bool {
+/// Brings a reply where it belongs. Or why the connection is to be closed.
+async fn take_reply(
+    phone: &Phone,
+    (addr, path): (SocketAddr, Path),
+    (whom, theirs): (&Whom, &mut Hello),
+    reply: Reply,
+) -> Result<(), &'static str> {
+    let bad = |why: &'static str| {
+        tracing::warn!(%addr, node = %whom.node.short(), "link closed: {why}");
+        why
+    };
     match reply {
-        Reply::Frames(frames) => hand_in(phone, path, frames).await,
-        Reply::Hello(hello) => return phone.news.send((addr, News::Groups { hello })).await.is_ok(),
+        Reply::Frames(mut frames) => {
+            let theirs = path.back();
+            frames
+                .iter_mut()
+                .try_for_each(|frame| vouch::frame(whom, theirs, frame))
+                .map_err(bad)?;
+            hand_in(phone, theirs, frames).await;
+        }
+        Reply::Hello(hello) => {
+            if hello.node != whom.node || !vouch::are_its_own(whom.node, &hello.groups) {
+                return Err(bad("it names members that are not its own"));
+            }
+            *theirs = hello.clone();
+            let told = phone.news.send((addr, News::Groups { hello })).await;
+            told.map_err(|_| "the node is shutting down")?;
+        }
         Reply::Said(said) => {
-            for (path, frame) in said {
-                let back = Path {
-                    from: path.to,
-                    to: path.from,
-                    ..path
-                };
-                hand_in(phone, back, vec![frame]).await;
+            for (path, mut frame) in said {
+                // Of a member that has left in the meantime something may still come.
+                if !theirs.takes_part(path.group, path.from) {
+                    continue;
+                }
+                vouch::frame(whom, path, &mut frame).map_err(bad)?;
+                hand_in(phone, path, vec![frame]).await;
             }
         }
-        Reply::Refused(refusal) => tracing::debug!(%addr, ?refusal, "a call was refused"),
+        Reply::Refused(refusal) => tracing::debug!(%addr, "a call was refused: {refusal}"),
     }
-    true
+    Ok(())
 }
 
-/// What the called member said back goes to the group that called.
-async fn hand_in(phone: &Phone, path: Path, frames: Vec<crate::engine::Frame>) {
+/// What a member of the other side says goes to the group that it is for.
+async fn hand_in(phone: &Phone, path: Path, frames: Vec<Frame>) {
     let door = phone
         .doors
         .borrow()
         .get(&path.group)
-        .filter(|door| door.member == path.from)
+        .filter(|door| door.member == path.to)
         .cloned();
     let Some(door) = door else { return };
     for frame in frames {
@@ -273,7 +341,7 @@ async fn hand_in(phone: &Phone, path: Path, frames: Vec<crate::engine::Frame>) {
         let _ = door
             .knock
             .send(Knock::Frame {
-                from: path.to,
+                from: path.from,
                 frame,
                 answer: None,
             })

@@ -8,20 +8,21 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
+use futures::{FutureExt, StreamExt};
 use tarpc::client::{self, NewClient, RequestDispatch};
 use tarpc::context;
 use tokio::task::unconstrained;
 
 use crate::net::codec::Caller;
 use crate::net::rpc::{Call, Path, Reply};
-use crate::net::socket::TcpStream;
+use crate::net::socket::Socket;
+use crate::net::tls::plain;
 use crate::net::transport::Transport;
 use crate::net::{CALLS_IN_FLIGHT, STALL_TIMEOUT};
 
-type Wire = Transport<TcpStream, Caller>;
+type Wire = Transport<Socket, Caller>;
 /// The number and path of a call, and what came of it.
 type Answered = (u64, Path, Result<Reply, String>);
 
@@ -38,6 +39,9 @@ pub(crate) struct Line {
     /// When each was begun. One timer a link looks at these: one for each call would be set and cancelled in vain.
     since: BTreeMap<u64, tokio::time::Instant>,
     begun: u64,
+    /// The connection is closed; and why, if it was an error.
+    ended: bool,
+    trouble: Option<String>,
 }
 
 impl Line {
@@ -53,7 +57,14 @@ impl Line {
             coupled: Coupled::new(),
             since: BTreeMap::new(),
             begun: 0,
+            ended: false,
+            trouble: None,
         }
+    }
+
+    /// Why the connection was closed, if that was an error.
+    pub(crate) fn trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -75,9 +86,22 @@ impl Line {
         })));
     }
 
-    /// Drives the connection until there is an answer; nothing, and never to be called again, when the connection is
-    /// closed. May be dropped and called again.
+    /// Drives the connection until there is an answer; nothing when the connection is closed. May be dropped and called
+    /// again.
     pub(crate) async fn next(&mut self) -> Option<(Path, Result<Reply, String>)> {
+        let (nth, path, reply) = match self.answered().await {
+            Some(answered) => answered,
+            // The last answers may have come together with the end.
+            None => self.calls.next().now_or_never()??,
+        };
+        self.since.remove(&nth);
+        Some((path, reply))
+    }
+
+    async fn answered(&mut self) -> Option<Answered> {
+        if self.ended {
+            return None;
+        }
         let answered = poll_fn(|cx| {
             self.coupled.poll(
                 cx,
@@ -86,12 +110,17 @@ impl Line {
                     // No call under way is no reason to stop.
                     Poll::Ready(None) | Poll::Pending => Poll::Pending,
                 },
-                |cx| self.dispatch.as_mut().poll(cx).map(|_| None),
+                |cx| {
+                    self.dispatch.as_mut().poll(cx).map(|ended| {
+                        self.trouble = ended.err().map(|error| plain(&error));
+                        None
+                    })
+                },
             )
         });
-        let (nth, path, reply) = answered.await?;
-        self.since.remove(&nth);
-        Some((path, reply))
+        let answered = answered.await;
+        self.ended |= answered.is_none();
+        answered
     }
 
     /// When the call that waits longest was begun.

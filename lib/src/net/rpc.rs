@@ -1,25 +1,49 @@
 //! What nodes ask of each other: one service method, whose request and response are enums.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId, NodeId};
+use crate::identity::Endorsement;
+use crate::net::tls::Tls;
 
 /// Version of everything on the wire. A node of another version is refused at the greeting.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// How a node presents itself, first on every connection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) protocol: u32,
     pub(crate) node: NodeId,
+    /// What people call it.
+    pub(crate) name: String,
     /// Where it listens, as others should dial it.
     pub(crate) addr: SocketAddr,
+    #[serde(deserialize_with = "crate::bound::list")]
     pub(crate) groups: Vec<Presence>,
+    /// Who is behind it, if it shows that.
+    pub(crate) endorsement: Option<Endorsement>,
+}
+
+impl Hello {
+    /// How a node presents itself now: who endorses it may have changed.
+    pub(crate) fn now(hello: &watch::Receiver<Arc<Hello>>, tls: Option<&Tls>) -> Self {
+        Self {
+            endorsement: tls.and_then(|tls| tls.identity().endorsement()),
+            ..Self::clone(&hello.borrow())
+        }
+    }
+
+    pub(crate) fn takes_part(&self, group: GroupId, member: MemberId) -> bool {
+        let is_that = |presence: &Presence| presence.group == group && presence.member == member;
+        self.groups.iter().any(is_that)
+    }
 }
 
 /// A node takes part in a group.
@@ -27,6 +51,8 @@ pub(crate) struct Hello {
 pub(crate) struct Presence {
     pub(crate) group: GroupId,
     pub(crate) member: MemberId,
+    /// How many times the node had joined that group before: the member's id follows from it.
+    pub(crate) nth: u64,
 }
 
 /// A request as the caller has it: pushes are bytes that were encoded once for all peers.
@@ -65,15 +91,26 @@ pub(crate) struct Path {
     pub(crate) to: MemberId,
 }
 
+impl Path {
+    /// The way of the answer.
+    pub(crate) fn back(self) -> Self {
+        Self {
+            from: self.to,
+            to: self.from,
+            ..self
+        }
+    }
+}
+
 /// The answer to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// Who answers, and where it takes part.
     Hello(Hello),
     /// What the called member says back at once.
-    Frames(Vec<Frame>),
+    Frames(#[serde(deserialize_with = "crate::bound::list")] Vec<Frame>),
     /// What the callee has to say to members that it cannot dial.
-    Said(Vec<(Path, Frame)>),
+    Said(#[serde(deserialize_with = "crate::bound::list")] Vec<(Path, Frame)>),
     /// The request was not carried out.
     Refused(Refusal),
 }
@@ -89,6 +126,50 @@ pub(crate) enum Refusal {
     NotYou,
     /// Too many groups in the greeting.
     TooMany,
+    /// The caller is another node than it says.
+    OtherNode,
+    /// The caller's certificate is for this name, not for the one that it goes by.
+    OtherName(String),
+    /// What the caller shows of a profile does not hold.
+    Endorsement,
+    /// The callee has no place for one more connection.
+    Crowded,
+    /// The caller was evicted.
+    Evicted,
+}
+
+impl fmt::Display for Refusal {
+    /// As the caller is told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => write!(f, "it speaks protocol version {version}, this is version {PROTOCOL}"),
+            Self::NotHere => f.write_str("that member is not there"),
+            Self::NotYou => f.write_str("this node named a member that is not its own"),
+            Self::TooMany => f.write_str("this node is in too many groups"),
+            Self::OtherNode => f.write_str("this node's certificate is for another node"),
+            Self::OtherName(name) => write!(f, "this node's certificate is for another name, {name:?}"),
+            Self::Endorsement => f.write_str("the profile that this node shows has not signed its key"),
+            Self::Crowded => f.write_str("it has as many connections as it may have"),
+            Self::Evicted => f.write_str("this node was evicted"),
+        }
+    }
+}
+
+impl Refusal {
+    /// Why a caller was refused, as the callee notes it.
+    pub(crate) fn of_caller(&self) -> String {
+        match self {
+            Self::Version(_) => "it speaks another protocol version".to_owned(),
+            Self::NotHere => "it calls a member that is not here".to_owned(),
+            Self::NotYou => "it names a member that is not its own".to_owned(),
+            Self::TooMany => "it is in too many groups".to_owned(),
+            Self::OtherNode => "it says that it is another node than its certificate's".to_owned(),
+            Self::OtherName(name) => format!("its certificate is valid, but for another name, {name:?}"),
+            Self::Endorsement => "the profile that it shows has not signed its key".to_owned(),
+            Self::Crowded => "there is no place for one more connection".to_owned(),
+            Self::Evicted => "it was evicted".to_owned(),
+        }
+    }
 }
 
 /// Most groups of one node: bounds the greeting and what is kept of a peer.

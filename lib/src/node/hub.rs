@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -12,14 +12,17 @@ use tokio::time::timeout;
 
 use crate::group::{self, Group, Wanted};
 use crate::id::{GroupId, MemberId, NodeId};
+use crate::identity::Profile;
 use crate::message::Intro;
 use crate::net::dial::{News, Phone, shares};
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Presence};
 use crate::net::serve::{Desk, Doors, serve};
 use crate::net::socket::TcpListener;
+use crate::net::tls::Tls;
 use crate::net::{Door, GROUP_QUEUE, Knock, Meter};
+use crate::node::gate::Gate;
 use crate::node::places::Places;
-use crate::node::{Contact, JoinError, Link};
+use crate::node::{Board, Contact, JoinError};
 use crate::options::Options;
 
 /// Visits and news that may wait for the hub.
@@ -48,6 +51,7 @@ pub(super) enum Order {
 #[derive(Default)]
 pub(super) struct Remote {
     pub(super) groups: Vec<Presence>,
+    pub(super) profile: Option<Profile>,
     pub(super) link: Option<(SocketAddr, mpsc::Sender<Call>)>,
     /// Tells the link whether the other side has a connection to this node.
     pub(super) visited: watch::Sender<bool>,
@@ -72,6 +76,8 @@ impl Remote {
 /// A group that this node takes part in.
 pub(super) struct Local {
     pub(super) door: Door,
+    /// Which join of the group by this node it is.
+    pub(super) nth: u64,
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) control: group::Control,
     /// Members that the group can talk to, and over which link.
@@ -88,7 +94,10 @@ pub(super) struct Hub {
     pub(super) phone: Phone,
     pub(super) news: mpsc::Receiver<(SocketAddr, News)>,
     pub(super) views: Arc<Notify>,
-    pub(super) links: Arc<Mutex<Vec<Link>>>,
+    pub(super) board: Arc<Board>,
+    pub(super) gate: Gate,
+    /// This node itself.
+    pub(super) evicted: bool,
     pub(super) places: Places,
     pub(super) nodes: BTreeMap<NodeId, Remote>,
     pub(super) groups: BTreeMap<GroupId, Local>,
@@ -100,18 +109,19 @@ pub(super) struct Hub {
 
 impl Hub {
     pub(super) fn new(
-        id: NodeId,
-        addr: SocketAddr,
+        (id, addr): (NodeId, SocketAddr),
         options: Options,
         jitter: u64,
-        links: Arc<Mutex<Vec<Link>>>,
-        meter: Arc<Meter>,
+        board: Arc<Board>,
+        (meter, tls, gate): (Arc<Meter>, Option<Tls>, Gate),
     ) -> Self {
         let (hello, hears) = watch::channel(Arc::new(Hello {
             protocol: PROTOCOL,
             node: id,
+            name: options.name.clone(),
             addr,
             groups: Vec::new(),
+            endorsement: None,
         }));
         let (doors, sees) = watch::channel(Doors::default());
         let (tell, news) = mpsc::channel(NEWS);
@@ -120,6 +130,7 @@ impl Hub {
             doors: sees,
             news: tell,
             meter,
+            tls,
             kick: Arc::new(Notify::new()),
         };
         Self {
@@ -132,7 +143,9 @@ impl Hub {
             phone,
             news,
             views: Arc::new(Notify::new()),
-            links,
+            board,
+            gate,
+            evicted: false,
             places: Places::default(),
             nodes: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -150,6 +163,7 @@ impl Hub {
             doors: self.phone.doors.clone(),
             visits,
             meter: self.phone.meter.clone(),
+            tls: self.phone.tls.clone(),
         };
         let mut server = JoinSet::new();
         server.spawn(serve(listener, desk));
@@ -176,8 +190,19 @@ impl Hub {
                 () = views.notified() => self.dial_members(),
                 Some(over) = self.tasks.join_next() => self.on_over(over).await,
             }
-            *self.links.lock().expect("never held over a panic") = self.places.links();
+            self.show();
         }
+    }
+
+    /// What the application may look at.
+    fn show(&self) {
+        *self.board.links.lock().expect("never held over a panic") = self.places.links();
+        let shown = |(&node, remote): (&NodeId, &Remote)| Some((node, remote.profile?));
+        let connected = self
+            .nodes
+            .iter()
+            .filter(|(_, remote)| remote.way().is_some() || remote.is_visiting());
+        *self.board.profiles.lock().expect("never held over a panic") = connected.filter_map(shown).collect();
     }
 
     pub(super) fn dial(&mut self, addr: SocketAddr, note: impl FnOnce(&mut crate::node::places::Place)) {
@@ -192,7 +217,7 @@ impl Hub {
 
     async fn on_contact(&mut self, contact: Contact) {
         match contact {
-            Contact::Live { node, .. } if node == self.id => {}
+            Contact::Live { node, .. } if node == self.id || self.gate.has_evicted(node) => {}
             Contact::Live { node, addr } => {
                 self.dial(addr, |place| {
                     place.live = true;
@@ -204,6 +229,7 @@ impl Hub {
                 self.places.gone(node);
                 self.set_leases(&[node], false).await;
             }
+            Contact::Evicted { node } => self.evict(node).await,
             // What was vouched for is still dialled; only nobody vouches for it any more.
             Contact::Unknown => {
                 let all: Vec<NodeId> = self.leases.iter().copied().collect();
@@ -213,7 +239,7 @@ impl Hub {
     }
 
     /// Leases matter to groups when they decide whether a silent member is closed.
-    async fn set_leases(&mut self, nodes: &[NodeId], live: bool) {
+    pub(super) async fn set_leases(&mut self, nodes: &[NodeId], live: bool) {
         for &node in nodes {
             let changed = match live {
                 true => self.leases.len() < MAX_NODES && self.leases.insert(node),
@@ -231,13 +257,17 @@ impl Hub {
             let _ = reply.send(Err(JoinError::AlreadyIn(name)));
             return;
         }
+        if self.evicted {
+            let _ = reply.send(Err(JoinError::Evicted));
+            return;
+        }
         if self.groups.len() >= MAX_GROUPS {
             let _ = reply.send(Err(JoinError::TooMany));
             return;
         }
-        let nth = self.joins.entry(id).or_default();
-        let member = MemberId::of_join(self.id, id, *nth);
-        *nth += 1;
+        let joins = self.joins.entry(id).or_default();
+        let nth = std::mem::replace(joins, *joins + 1);
+        let member = MemberId::of_join(self.id, id, nth);
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (knock, knocks) = mpsc::channel(GROUP_QUEUE);
         let door = Door { member, knock };
@@ -260,6 +290,7 @@ impl Hub {
             id,
             Local {
                 door,
+                nth,
                 wanted,
                 control,
                 announced: BTreeMap::new(),
@@ -274,6 +305,7 @@ impl Hub {
         let presence = |(&group, local): (&GroupId, &Local)| Presence {
             group,
             member: local.door.member,
+            nth: local.nth,
         };
         let groups = self.groups.iter().map(presence).collect();
         let door = |(&group, local): (&GroupId, &Local)| (group, local.door.clone());
@@ -313,7 +345,11 @@ impl Hub {
             .values_mut()
             .flat_map(|local| local.wanted.borrow_and_update().clone())
             .collect();
+        self.gate.know(wanted.iter().map(|member| member.node).collect());
         for member in wanted {
+            if self.gate.has_evicted(member.node) {
+                continue;
+            }
             self.dial(member.addr, |place| {
                 place.node.get_or_insert(member.node);
             });

@@ -5,20 +5,29 @@ use std::net::SocketAddr;
 
 use tokio::sync::oneshot;
 
-use crate::id::{MemberId, NodeId};
+use crate::group::Want;
+use crate::id::NodeId;
 use crate::net::Knock;
 use crate::net::dial::News;
-use crate::net::rpc::Presence;
+use crate::net::rpc::{Presence, Refusal};
 use crate::net::serve::Visit;
 use crate::node::hub::{Hub, MAX_NODES};
 
 impl Hub {
     pub(super) async fn on_news(&mut self, addr: SocketAddr, news: News) {
         match news {
-            News::Up { hello, link, use_it } => {
+            // It was evicted while this link was made.
+            News::Up { whom, .. } if self.gate.has_evicted(whom.node) => {}
+            News::Up {
+                whom,
+                hello,
+                link,
+                use_it,
+            } => {
                 self.another_process(addr, hello.node).await;
                 let remote = self.nodes.entry(hello.node).or_default();
                 remote.groups = hello.groups;
+                remote.profile = whom.profile;
                 // One link a node: a second address of the same node waits until the first fails.
                 let fresh = remote.link.is_none();
                 if fresh {
@@ -27,8 +36,10 @@ impl Hub {
                 let _ = use_it.send(fresh.then(|| remote.visited.subscribe()));
                 self.places.connected(addr, hello.node, fresh);
             }
+            News::Groups { hello } if self.gate.has_evicted(hello.node) => {}
             News::Groups { hello } => self.note_groups(hello.node, hello.groups),
             News::Down => self.unlink(addr, "the connection was lost"),
+            News::Strangers { hello } if self.gate.has_evicted(hello.node) => {}
             News::Strangers { hello } => {
                 self.another_process(addr, hello.node).await;
                 self.places.connected(addr, hello.node, false);
@@ -65,15 +76,15 @@ impl Hub {
 
     /// Tells groups of members whose address refuses, or has become another node's.
     pub(super) async fn refused(&mut self, addr: SocketAddr, except: Option<NodeId>) {
+        self.tell_gone(|member| member.addr == addr && Some(member.node) != except)
+            .await;
+    }
+
+    /// Tells groups of members whose process is gone.
+    async fn tell_gone(&self, is_gone: impl Fn(&Want) -> bool) {
         for local in self.groups.values() {
-            let away: Vec<MemberId> = local
-                .wanted
-                .borrow()
-                .iter()
-                .filter(|member| member.addr == addr && Some(member.node) != except)
-                .map(|member| member.member)
-                .collect();
-            for member in away {
+            let members = local.wanted.borrow().clone();
+            for Want { member, .. } in members.into_iter().filter(&is_gone) {
                 let _ = local.door.knock.send(Knock::Refused { member }).await;
             }
         }
@@ -81,8 +92,11 @@ impl Hub {
 
     pub(super) async fn on_visit(&mut self, visit: Visit) {
         match visit {
-            Visit::Hello { hello, admitted } if hello.node == self.id => drop((hello, admitted)),
-            Visit::Hello { hello, admitted } => {
+            Visit::Hello { hello, admitted, .. } if hello.node == self.id => drop(admitted),
+            Visit::Hello { hello, admitted, .. } if self.gate.has_evicted(hello.node) => {
+                let _ = admitted.send(Err(Refusal::Evicted));
+            }
+            Visit::Hello { whom, hello, admitted } => {
                 let (replace, replaced) = oneshot::channel();
                 self.forget_strangers();
                 let remote = self.nodes.entry(hello.node).or_default();
@@ -91,14 +105,18 @@ impl Hub {
                     let _ = older.send(());
                 }
                 remote.polls = None;
+                remote.profile = whom.profile;
                 remote.visited.send_replace(true);
-                let _ = admitted.send(replaced);
+                let _ = admitted.send(Ok(replaced));
                 self.note_groups(hello.node, hello.groups);
                 self.dial(hello.addr, |place| {
                     place.node.get_or_insert(hello.node);
                 });
                 self.places.kick(hello.addr);
             }
+            // What an evicted node's connection still says comes too late.
+            Visit::Polls { node, .. } | Visit::Groups { node, .. } | Visit::Bye { node }
+                if self.gate.has_evicted(node) => {}
             Visit::Polls { node, link } => self.nodes.entry(node).or_default().polls = Some(link),
             Visit::Bye { node } => {
                 let remote = self.nodes.entry(node).or_default();
@@ -115,6 +133,28 @@ impl Hub {
             }
         }
         self.reconcile().await;
+    }
+
+    /// Cuts a node off, for good. Its members count as gone; if it is this one, it is out of all groups.
+    pub(super) async fn evict(&mut self, node: NodeId) {
+        if node == self.id {
+            if !std::mem::replace(&mut self.evicted, true) {
+                tracing::error!("this node was evicted: its groups end");
+                for local in self.groups.values() {
+                    let _ = local.door.knock.send(Knock::Evicted).await;
+                }
+            }
+            return;
+        }
+        if !self.gate.evict(node) {
+            return;
+        }
+        tracing::warn!(node = %node.short(), "evicted: its connections are cut, and it is let in no more");
+        self.places.forget(node);
+        self.set_leases(&[node], false).await;
+        self.nodes.remove(&node);
+        self.reconcile().await;
+        self.tell_gone(|member| member.node == node).await;
     }
 
     pub(super) fn address_of(&mut self, node: NodeId) -> Option<SocketAddr> {

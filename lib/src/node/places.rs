@@ -105,6 +105,14 @@ impl Places {
             .for_each(|place| place.live = false);
     }
 
+    /// That node is not to be linked any more. What the application itself asked for is dialled on: another node may come
+    /// to be there.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.places.retain(|_, place| place.node != Some(node) || place.pinned);
+        let pinned = self.places.values_mut().filter(|place| place.node == Some(node));
+        pinned.for_each(|place| (place.node, place.live, place.up) = (None, false, false));
+    }
+
     /// This node's own address, or one that is wrong for another reason: never again.
     pub(super) fn remove(&mut self, addr: SocketAddr) {
         self.places.remove(&addr);

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::bound::Budget;
 use crate::clock::{Entries, MAX_NUMBER};
 use crate::id::{Dot, MemberId};
 use crate::message::Kind;
@@ -19,6 +20,11 @@ impl Run {
     /// [`Malformed`] when anything is odd: counts and lengths over the limits of this module, entries out of
     /// order, a seq past the end of the numbers, bytes left over.
     pub fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
+        Self::decode_within(bytes, &mut Budget::of_runs())
+    }
+
+    /// The same, as one of several that share a budget of memory.
+    pub(crate) fn decode_within(bytes: &Bytes, memory: &mut Budget) -> Result<Self, Malformed> {
         let mut rest = Reader { bytes, at: 0 };
         if rest.u8()? != VERSION {
             return Err(Malformed("unknown version"));
@@ -41,9 +47,12 @@ impl Run {
         };
         if full {
             pasts.push((0, Past::Full(rest.clock(origin, false, &mut budget)?)));
+            memory.take(room_for(&pasts[0]))?;
         }
         // Every entry takes at least 4 bytes: a claimed count cannot reserve more than the bytes can hold.
-        let mut heads = Vec::with_capacity(count.min(rest.left() / 4));
+        let room = count.min(rest.left() / 4);
+        memory.take(room * size_of::<Head>())?;
+        let mut heads = Vec::with_capacity(room);
         let mut before = (0, 0);
         for nth in 0..count {
             let (mut head, changes) = rest.entry(origin, before, &mut budget)?;
@@ -57,7 +66,10 @@ impl Run {
             heads.push(head);
             // And so are its changes; with its whole clock nobody needs them.
             let changes = changes.filter(|_| nth > 0 || !full);
-            pasts.extend(changes.map(|list| (nth as u32, Past::Changes(list))));
+            if let Some(list) = changes {
+                pasts.push((nth as u32, Past::Changes(list)));
+                memory.take(pasts.last().map_or(0, room_for))?;
+            }
         }
         if rest.left() > 0 {
             return Err(Malformed("bytes left over"));
@@ -110,6 +122,11 @@ impl Run {
         let Head { at, length, .. } = self.heads[last];
         (at + length) as usize
     }
+}
+
+/// Bytes that a clock takes, with its place in a list that may have grown for it.
+fn room_for(past: &(u32, Past)) -> usize {
+    2 * size_of::<(u32, Past)>() + size_of_val(past.1.entries())
 }
 
 /// Makes a run of one's own messages, as bytes that every peer gets, whatever part of them it gets.

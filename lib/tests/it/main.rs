@@ -9,6 +9,8 @@ mod mutants;
 mod regressions;
 mod scenarios;
 mod script;
+#[cfg(not(feature = "turmoil"))]
+mod secure;
 mod seeds;
 mod shrink;
 mod sim;

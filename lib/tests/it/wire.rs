@@ -14,19 +14,19 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails the test when the future takes too long, instead of hanging it.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("gave up waiting: {what}"),
     }
 }
 
-async fn node(name: &str) -> Node {
+pub(crate) async fn node(name: &str) -> Node {
     Node::bind(Options::new(name)).await.expect("a free port on loopback")
 }
 
 /// Nodes that know the first one's address, and nothing else of each other.
-async fn nodes(count: usize) -> Vec<Node> {
+pub(crate) async fn nodes(count: usize) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for nth in 0..count {
         let node = node(&format!("n{nth}")).await;
@@ -39,7 +39,7 @@ async fn nodes(count: usize) -> Vec<Node> {
 }
 
 /// All join at once and see each other.
-async fn joined(nodes: &[Node], group: &str) -> Vec<Group> {
+pub(crate) async fn joined(nodes: &[Node], group: &str) -> Vec<Group> {
     let joins = nodes.iter().map(|node| node.join(group));
     let groups = soon("everyone joins", futures::future::join_all(joins)).await;
     let groups: Vec<Group> = groups.into_iter().map(|group| group.expect("joins")).collect();
@@ -50,7 +50,7 @@ async fn joined(nodes: &[Node], group: &str) -> Vec<Group> {
 }
 
 /// Reads deliveries until there are that many.
-async fn deliveries(events: &mut Events, count: usize) -> Vec<Delivery> {
+pub(crate) async fn deliveries(events: &mut Events, count: usize) -> Vec<Delivery> {
     let mut got = Vec::new();
     while got.len() < count {
         match soon("a delivery", events.next()).await {
@@ -62,12 +62,12 @@ async fn deliveries(events: &mut Events, count: usize) -> Vec<Delivery> {
     got
 }
 
-fn split(groups: Vec<Group>) -> Vec<(Sender, Events)> {
+pub(crate) fn split(groups: Vec<Group>) -> Vec<(Sender, Events)> {
     groups.into_iter().map(Group::split).collect()
 }
 
 /// Causal order seen from outside: in no log does a message stand before one that its clock covers.
-fn assert_causal(log: &[Delivery]) {
+pub(crate) fn assert_causal(log: &[Delivery]) {
     let mut seen = std::collections::BTreeMap::new();
     for delivery in log {
         let before = seen.insert(delivery.dot.origin, delivery.dot.seq);
