@@ -61,15 +61,22 @@
 //!                └─► rpc ◄── client
 //! ```
 
+mod authority;
+mod key;
 mod peer;
 mod printable;
+mod private;
 mod random;
 mod rpc;
 
 pub mod client;
+pub mod local;
 pub mod protocol;
 pub mod registry;
 pub mod server;
 
+pub use authority::{AUTHORITY_LIFE, Authority, AuthorityError, CERTIFICATE_LIFE, IssueError};
+pub use key::{KeyError, ProcessKey, ProfileKey, Signature, node_id, profile_fingerprint};
 pub use peer::{ADDRS_MAX, Malformed, NICK_MAX_CHARS, Peer, PeerId, ROOM_MAX_BYTES, ROOMS_MAX, Registration};
 pub use printable::printable;
+pub use private::PrivateError;
