@@ -22,8 +22,9 @@ pub const PUBLICATIONS_MAX: usize = 64;
 /// Ending of the files that running registries hold locks on.
 const LOCK_SUFFIX: &str = ".lock";
 
-/// `$XDG_STATE_HOME/nodeset`, by default `$HOME/.local/state/nodeset`; `None` without either.
-pub(crate) fn state_home() -> Option<PathBuf> {
+/// Where everything of this package that outlives a process is kept unless told otherwise:
+/// `$XDG_STATE_HOME/nodeset`, by default `$HOME/.local/state/nodeset`. `None` without either.
+pub fn state_home() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(base.join("nodeset"))
@@ -59,8 +60,8 @@ impl Publication {
             let full = format!("{PUBLICATIONS_MAX} registries publish there already");
             return Err(private::failed(dir, io::Error::other(full)));
         }
-        let path = dir.join(authority.fingerprint());
-        let lock_path = dir.join(authority.fingerprint() + LOCK_SUFFIX);
+        let name = hex(authority.fingerprint_bytes());
+        let (path, lock_path) = (dir.join(&name), dir.join(name + LOCK_SUFFIX));
         let lock = private::open_lock(&lock_path)?;
         lock.lock_shared().map_err(|error| private::failed(&lock_path, error))?;
         let published = Published {
