@@ -3,6 +3,7 @@
 
 mod daemon;
 mod hostile;
+mod members;
 mod process;
 mod raw;
 mod registry;
