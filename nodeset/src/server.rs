@@ -63,6 +63,9 @@ use crate::tls;
 /// when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that wait to be accepted. With the usual 128 a flood of a few milliseconds makes
+/// everybody's connecting take a second longer.
+const BACKLOG: i32 = 4096;
 /// Between two lines on too many strangers.
 const CROWD_PAUSE: Duration = Duration::from_secs(10);
 /// Shortest life of a certificate: time is told in whole seconds there, and half of it must be
@@ -291,6 +294,7 @@ impl Porch {
 }
 
 fn adopt(listener: StdListener) -> io::Result<TcpListener> {
+    rustix::net::listen(&listener, BACKLOG)?; // again, with more room
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
