@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use multicast::{Contact, Node, NodeId};
-use nodeset::client::{Client, Contacts, RegistryStatus, Standing, StartError};
+use nodeset::client::{Client, Contacts, Proofs, RegistryStatus, Standing, StartError};
 use nodeset::server::{Options, Server};
-use nodeset::{PeerId, Registration};
+use nodeset::{ProcessKey, Registration};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -76,8 +76,11 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     {
         let _ = plan.notices.send(notice).await;
     }
-    let registration = Registration::new(PeerId::from_bytes(node.id().0), plan.nick, node.addr());
-    let mut client = match Client::start(&names, registration.with_rooms([plan.room])) {
+    // A key of its own until the node has an identity: what the registry says of others is where to dial, and whom one
+    // meets there says itself who it is.
+    let key = ProcessKey::generate().map_err(|error| Exit::Unexpected(error.to_string()))?;
+    let registration = Registration::new(key.node(), plan.nick, node.addr()).with_rooms([plan.room]);
+    let mut client = match Client::start(&names, registration, key.into(), Proofs::local()) {
         Ok((client, contacts)) => {
             node.contacts(introductions(contacts, plan.room.to_owned()));
             Some(client)
@@ -215,6 +218,9 @@ fn introductions(contacts: Contacts, room: String) -> impl futures::Stream<Item 
             }
         }
         nodeset::client::Contact::Gone { id } => Contact::Gone {
+            node: NodeId(id.to_bytes()),
+        },
+        nodeset::client::Contact::Evicted { id } => Contact::Gone {
             node: NodeId(id.to_bytes()),
         },
         nodeset::client::Contact::Unknown => Contact::Unknown,

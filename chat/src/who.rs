@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nodeset::client;
+use nodeset::client::{self, Proofs};
 
 use crate::app::clean;
 use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Who};
@@ -25,7 +25,10 @@ pub async fn run(settings: &Settings) -> Exit {
             return Exit::Usage(text.into());
         }
     };
-    let answers = registries.iter().map(|registry| client::list(registry, ANSWER));
+    let proofs = Proofs::local();
+    let answers = registries
+        .iter()
+        .map(|registry| client::list(registry, &proofs, ANSWER));
     let mut members = BTreeMap::new();
     let mut troubles = Vec::new();
     for answer in futures::future::join_all(answers).await {

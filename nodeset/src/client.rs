@@ -9,9 +9,11 @@
 //! lost or restarted, only when one further lease has passed.
 //! Not promised: that a `Live` peer is alive this instant; it was, at most one lease ago.
 
+mod ask;
 mod connection;
 mod contacts;
 mod link;
+mod proofs;
 mod view;
 
 use std::fmt;
@@ -23,9 +25,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::connection::{AskError, Watch, evict, health, list};
-pub use self::contacts::Contacts;
+pub use self::ask::{InviteFailure, enrol, evict, health, introduce, invite, invites, list, pardon, revoke};
+pub use self::connection::{AskError, Watch};
+pub use self::contacts::{Contacts, Enrolments};
 use self::link::{Link, LinkState, Wish};
+pub use self::proofs::{Enrolment, Proofs};
+use crate::key::ProcessKey;
 use crate::peer::{Malformed, PeerId, Registration};
 use crate::protocol::Holder;
 use crate::random::random_u64;
@@ -54,6 +59,12 @@ pub enum Contact {
         /// Who it was.
         id: PeerId,
     },
+    /// The peer was thrown out: its key is to be refused and its links cut. Said before it is
+    /// [`Contact::Gone`], and also if it had no lease.
+    Evicted {
+        /// Who.
+        id: PeerId,
+    },
     /// No registry is in reach: nothing is known about anyone's lease until the next contact.
     /// When one is in reach again, every live peer is said again.
     Unknown,
@@ -73,13 +84,19 @@ pub struct Client {
 impl Client {
     /// Starts registering `me` with every one of `registries` (`host:port`; names are resolved,
     /// again at every attempt). Returns at once, before anything was sent. A registry named twice
-    /// counts once.
+    /// counts once. At each it proves who it is by what fits of `proofs`, and gets a certificate
+    /// for `key`, whose node `me` must be; see [`Client::enrolments`].
     ///
     /// Must be called inside a tokio runtime with its I/O and time drivers enabled.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing was started.
-    pub fn start(registries: &[String], me: Registration) -> Result<(Self, Contacts), StartError> {
+    pub fn start(
+        registries: &[String],
+        me: Registration,
+        key: Arc<ProcessKey>,
+        proofs: Proofs,
+    ) -> Result<(Self, Contacts), StartError> {
         let mut distinct: Vec<String> = Vec::new();
         for registry in registries {
             if !distinct.contains(registry) {
@@ -93,6 +110,10 @@ impl Client {
         }
         let claim = Registration::from(me.check()?);
         let id = claim.id;
+        if id != key.node() {
+            return Err(StartError::NotYours);
+        }
+        let proofs = Arc::new(proofs);
         let (wish, wishes) = watch::channel(Wish { claim, leaving: false });
         let (states, states_seen) = watch::channel(vec![LinkState::new(); distinct.len()]);
         let (states, turns) = (Arc::new(states), Arc::new(AtomicU64::new(0)));
@@ -104,6 +125,8 @@ impl Client {
                 index,
                 registry,
                 holder,
+                key: Arc::clone(&key),
+                proofs: Arc::clone(&proofs),
                 turns,
                 wish,
                 states,
@@ -143,6 +166,12 @@ impl Client {
             .borrow()
             .iter()
             .any(|link| link.believed_until.is_some_and(|u| now < u))
+    }
+
+    /// The certificates of this process, one cluster each, as they come and as they are renewed: a
+    /// stream that begins with those that there are. Read late, it tells only the latest.
+    pub fn enrolments(&self) -> Enrolments {
+        Enrolments::new(self.states.clone())
     }
 
     /// How each registry stands, in the order given to [`Client::start`].
@@ -248,6 +277,9 @@ pub enum StartError {
     /// Too many registries were given.
     #[error("{0} registries were given, at most {REGISTRIES_MAX} are possible")]
     TooManyRegistries(usize),
+    /// The id of the registration is not that of the process key.
+    #[error("a process can register only the node of its own key")]
+    NotYours,
     /// The registration is not well formed.
     #[error(transparent)]
     Malformed(#[from] Malformed),

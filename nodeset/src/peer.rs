@@ -122,7 +122,7 @@ impl Registration {
     }
 }
 
-fn check_nick(nick: &str) -> Result<(), Malformed> {
+pub(crate) fn check_nick(nick: &str) -> Result<(), Malformed> {
     let length = nick.chars().count();
     if !(1..=NICK_MAX_CHARS).contains(&length) {
         return Err(Malformed::NickLength { found: length });

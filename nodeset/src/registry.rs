@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use self::io::{Ask, Caller, Event, Input, Output, What};
 pub use self::limits::*;
 use self::watch::Watcher;
+use crate::admission::EVICTIONS_MAX;
 use crate::peer::{Peer, PeerId};
 use crate::protocol::{Answer, Change, Entry, Health, Holder, Instance, Position, Refusal, Why, millis};
 
@@ -59,10 +60,13 @@ struct Lease {
 
 /// A change of the past. The ages of an [`Entry`] are of the moment it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Past {
-    peer: Peer,
-    since: Duration,
-    gone: Option<Why>,
+enum Past {
+    Peer {
+        peer: Peer,
+        since: Duration,
+        gone: Option<Why>,
+    },
+    Barred(PeerId),
 }
 
 impl Registry {
@@ -81,10 +85,19 @@ impl Registry {
         }
     }
 
-    /// A registry that starts with the leases of an earlier run. Each is given one full lease:
-    /// nobody knows how much of it passed while no registry was running.
-    pub fn restore(instance: Instance, limits: Limits, kept: Vec<Kept>, now: Duration) -> Self {
+    /// A registry that starts with the leases of an earlier run, and refuses `barred` for this
+    /// long. Each lease is given its full time: nobody knows how much of it passed while no
+    /// registry was running.
+    pub fn restore(
+        instance: Instance,
+        limits: Limits,
+        mut kept: Vec<Kept>,
+        barred: &[(PeerId, Duration)],
+        now: Duration,
+    ) -> Self {
         let mut registry = Self::new(instance, limits, now);
+        registry.barred = barred.iter().map(|(node, left)| (*node, now + *left)).collect();
+        kept.retain(|kept| !registry.barred.contains_key(&kept.peer.id()));
         for Kept {
             peer,
             holder,
@@ -146,7 +159,8 @@ impl Registry {
             Ask::Leave { id, holder, turn } => self.on_leave(id, holder, turn),
             Ask::List => Ok(Answer::List(self.entries())),
             Ask::Watch { since, wait } => return self.on_watch(caller, since, wait),
-            Ask::Evict { target } => self.on_evict(&target),
+            Ask::Find { target } => Ok(Answer::List(self.find(&target))),
+            Ask::Evict { nodes } => Ok(Answer::List(self.on_evict(&nodes))),
             Ask::Health => Ok(Answer::Health(self.health())),
         };
         self.answer(caller, answer.unwrap_or_else(Answer::Refused));
@@ -216,36 +230,39 @@ impl Registry {
         Ok(Answer::Left)
     }
 
-    fn on_evict(&mut self, target: &str) -> Result<Answer, Refusal> {
+    fn find(&self, target: &str) -> Vec<Entry> {
         let named = |peer: &Peer| peer.nick() == target || peer.label() == target || peer.id().to_string() == target;
-        let mut found = self.leases.values().map(|lease| &lease.peer).filter(|peer| named(peer));
-        let peer = found.next().cloned().ok_or(Refusal::Nobody)?;
-        let others = u32::try_from(found.count()).unwrap_or(u32::MAX);
-        if others > 0 {
-            return Err(Refusal::Ambiguous {
-                found: others.saturating_add(1),
-            });
-        }
-        self.bar(peer.id());
-        self.end(peer.id(), Why::Evicted);
-        Ok(Answer::Evicted {
-            peer,
-            refused_ms: millis(self.limits.lease),
-        })
+        let found = self.leases.values().filter(|lease| named(&lease.peer));
+        found.map(|lease| self.entry(&lease.peer, lease.since)).collect()
     }
 
-    /// Refuses `id` for one lease. The list is bounded: what is over goes first, then what ends
-    /// soonest.
-    fn bar(&mut self, id: PeerId) {
-        let now = self.now;
-        self.barred.retain(|_, until| *until > now);
-        if self.barred.len() >= BARRED_MAX {
+    /// A node that is refused already is refused for as long as it was.
+    fn on_evict(&mut self, nodes: &[(PeerId, Duration)]) -> Vec<Entry> {
+        let mut ended = Vec::new();
+        self.barred.retain(|_, until| *until > self.now);
+        for (node, left) in nodes {
+            if self.barred.contains_key(node) {
+                continue;
+            }
+            if let Some(lease) = self.leases.get(node) {
+                ended.push(self.entry(&lease.peer, lease.since));
+                self.end(*node, Why::Evicted);
+            }
+            self.bar(*node, self.now + *left);
+        }
+        ended
+    }
+
+    fn bar(&mut self, node: PeerId, until: Duration) {
+        if self.barred.len() >= EVICTIONS_MAX {
             let soonest = self.barred.iter().min_by_key(|(id, until)| (**until, **id));
             if let Some(id) = soonest.map(|(id, _)| *id) {
                 self.barred.remove(&id);
             }
         }
-        self.barred.insert(id, now + self.limits.lease);
+        self.barred.insert(node, until);
+        self.remember(Past::Barred(node));
+        self.outputs.push(Output::Barred { node });
     }
 
     fn on_tick(&mut self) {
@@ -281,13 +298,8 @@ impl Registry {
         }
     }
 
-    /// The only place where the revision grows.
     fn record(&mut self, peer: Peer, since: Duration, gone: Option<Why>, what: What) {
-        self.at.revision += 1;
-        if self.history.len() >= self.limits.history {
-            self.history.pop_front();
-        }
-        self.history.push_back(Past {
+        self.remember(Past::Peer {
             peer: peer.clone(),
             since,
             gone,
@@ -297,6 +309,15 @@ impl Registry {
             what,
             live: self.leases.len(),
         }));
+    }
+
+    /// The only place where the revision grows.
+    fn remember(&mut self, past: Past) {
+        self.at.revision += 1;
+        if self.history.len() >= self.limits.history {
+            self.history.pop_front();
+        }
+        self.history.push_back(past);
     }
 
     fn answer(&mut self, caller: Caller, answer: Answer) {
@@ -321,12 +342,25 @@ impl Registry {
     }
 
     fn change(&self, past: &Past) -> Change {
-        match past.gone {
-            None => Change::Live(self.entry(&past.peer, past.since)),
-            Some(why) => Change::Gone {
-                peer: past.peer.clone(),
-                why,
+        match past {
+            Past::Peer {
+                peer,
+                since,
+                gone: None,
+            } => Change::Live(self.entry(peer, *since)),
+            Past::Peer {
+                peer, gone: Some(why), ..
+            } => Change::Gone {
+                peer: peer.clone(),
+                why: *why,
             },
+            Past::Barred(node) => {
+                let until = self.barred.get(node).copied().unwrap_or_default();
+                Change::Evicted {
+                    node: *node,
+                    left_ms: millis(until.saturating_sub(self.now)),
+                }
+            }
         }
     }
 
@@ -338,6 +372,7 @@ impl Registry {
             max_peers: count(self.limits.max_peers),
             lease_ms: millis(self.limits.lease),
             up_ms: u64::try_from((self.now - self.started).as_millis()).unwrap_or(u64::MAX),
+            listens: Vec::new(), // whoever serves it knows
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The wire: tarpc over TCP with one kind of request and one kind of answer.
+//! The wire: tarpc over TLS with one kind of request and one kind of answer.
 //!
 //! A frame is a length (4 bytes, big endian) and a postcard body. tarpc's own serialisation is not
 //! used: a deadline of years, which it would carry faithfully, panics its dispatcher.
@@ -29,11 +29,17 @@ impl tarpc::RequestName for Request {
     fn name(&self) -> &str {
         match self {
             Request::Hello { .. } => "hello",
+            Request::Prove { .. } => "prove",
+            Request::Enrol { .. } => "enrol",
             Request::Register { .. } => "register",
             Request::Leave { .. } => "leave",
             Request::List => "list",
             Request::Watch { .. } => "watch",
             Request::Evict { .. } => "evict",
+            Request::Pardon { .. } => "pardon",
+            Request::Invite { .. } => "invite",
+            Request::Invites => "invites",
+            Request::Revoke { .. } => "revoke",
             Request::Health => "health",
         }
     }
@@ -215,6 +221,7 @@ mod tests {
     use std::net::{Ipv6Addr, SocketAddr};
 
     use super::*;
+    use crate::admission::EVICTIONS_MAX;
     use crate::peer::{ADDRS_MAX, NICK_MAX_CHARS, ROOM_MAX_BYTES, ROOMS_MAX, Registration};
     use crate::protocol::{Entry, Instance, News, Position};
     use crate::registry::PEERS_MAX;
@@ -285,6 +292,7 @@ mod tests {
         let news = News::Resync {
             at,
             entries: vec![entry; PEERS_MAX],
+            evicted: vec![(u128::MAX.into(), u32::MAX); EVICTIONS_MAX],
         };
         let response = tarpc::Response {
             request_id: u64::MAX,

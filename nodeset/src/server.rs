@@ -13,8 +13,9 @@
 //! let server = Server::new(Options::default())?;
 //! let serving = tokio::spawn(server.run(vec![listener], async { drop(stopped.await) }));
 //!
-//! let health = nodeset::client::health(&addr, std::time::Duration::from_secs(5)).await?;
-//! assert_eq!(health.live, 0);
+//! let (proofs, limit) = (nodeset::client::Proofs::local(), std::time::Duration::from_secs(5));
+//! let health = nodeset::client::health(&addr, &proofs, limit).await?;
+//! assert_eq!(health.ok_or("a stranger")?.live, 0);
 //! drop(stop);
 //! serving.await??;
 //! # Ok(())
@@ -23,33 +24,53 @@
 
 mod connection;
 mod door;
+mod office;
+mod operator;
 mod owner;
 mod state;
 mod stats;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use self::connection::House;
 use self::door::Door;
+use self::office::Office;
 use self::owner::{Mail, Owner};
 use self::state::StateDir;
 pub use self::state::StateError;
 pub use self::stats::{Counts, Stats};
+use crate::authority::{Authority, AuthorityError, CERTIFICATE_LIFE};
+use crate::local::{self, Publication};
+use crate::private::{self, PrivateError};
 use crate::protocol::Instance;
 use crate::random::random_u64;
-use crate::registry::{LEASE_MAX, LEASE_MIN, Limits, PEERS_MAX};
+use crate::registry::{Ask, LEASE_MAX, LEASE_MIN, Limits, PEERS_MAX};
+use crate::tls;
 
 /// How long to wait after a failed accept: the usual cause, no file descriptor left, passes only
 /// when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that wait to be accepted. With the usual 128 a flood of a few milliseconds makes
+/// everybody's connecting take a second longer.
+const BACKLOG: i32 = 4096;
+/// Between two lines on too many strangers.
+const CROWD_PAUSE: Duration = Duration::from_secs(10);
+/// Shortest life of a certificate: time is told in whole seconds there, and half of it must be
+/// enough to renew.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
 
 /// How a registry is served.
 #[derive(Clone, Debug)]
@@ -61,6 +82,15 @@ pub struct Options {
     /// Where leases are kept over a restart. Default `None`: a restarted registry is empty, and
     /// complete again within one lease.
     pub state_dir: Option<PathBuf>,
+    /// Who vouches for members. What was decided on invites and evictions is kept beside it.
+    /// Default `None`: one in `authority` in the state directory; without that an ephemeral one,
+    /// and after a restart whoever was invited needs another invite.
+    pub authority: Option<Authority>,
+    /// How long the certificates of members live: from [`CERTIFICATE_LIFE_MIN`] on. Default 24 h.
+    pub certificate_life: Duration,
+    /// The directory in which the local proof is published while the registry runs. Default
+    /// [`local::default_dir`]. `None`: there is no local proof, so nobody can invite or evict.
+    pub publications: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -70,21 +100,37 @@ impl Default for Options {
             lease,
             max_peers,
             state_dir: None,
+            authority: None,
+            certificate_life: CERTIFICATE_LIFE,
+            publications: local::default_dir(),
         }
     }
 }
 
 /// A registry, ready to run.
-#[derive(Debug)]
 pub struct Server {
     limits: Limits,
     state: Option<StateDir>,
+    authority: Authority,
+    tls: TlsAcceptor,
+    office: Office,
+    publication: Option<Publication>,
     stats: Stats,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
     /// A registry with these options. With a state directory: creates it if need be, locks it for
-    /// as long as the server lives, and starts with the leases that it holds.
+    /// as long as the server lives, and starts with the leases that it holds. Publishes the local
+    /// proof, for as long as the server lives.
     ///
     /// # Errors
     /// See [`SetupError`]. Nothing was started.
@@ -93,6 +139,9 @@ impl Server {
             lease,
             max_peers,
             state_dir,
+            authority,
+            certificate_life,
+            publications,
         } = options;
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
             return Err(SetupError::Lease(lease));
@@ -100,7 +149,21 @@ impl Server {
         if !(1..=PEERS_MAX).contains(&max_peers) {
             return Err(SetupError::MaxPeers(max_peers));
         }
+        if certificate_life < CERTIFICATE_LIFE_MIN {
+            return Err(SetupError::CertificateLife(certificate_life));
+        }
+        let authority = match (authority, &state_dir) {
+            (Some(authority), _) => authority,
+            (None, Some(dir)) => {
+                private::ensure_dir(dir)?;
+                Authority::open(dir.join("authority"))?
+            }
+            (None, None) => Authority::ephemeral()?,
+        };
         let state = state_dir.map(StateDir::open).transpose()?;
+        let tls = tls::server(&authority).map_err(|error| SetupError::Tls(error.to_string()))?;
+        let office = Office::open(authority.clone(), certificate_life)?;
+        let publication = publications.map(|dir| Publication::new(&dir, &authority)).transpose()?;
         let limits = Limits {
             lease,
             max_peers,
@@ -109,8 +172,17 @@ impl Server {
         Ok(Self {
             limits,
             state,
+            authority,
+            tls: TlsAcceptor::from(Arc::new(tls)),
+            office,
+            publication,
             stats: Stats::default(),
         })
+    }
+
+    /// SHA-256 of its authority's certificate, in 64 hexadecimal digits: what people compare.
+    pub fn fingerprint(&self) -> String {
+        self.authority.fingerprint()
     }
 
     /// The counters of this server; they go on living when it runs.
@@ -130,44 +202,66 @@ impl Server {
     /// not fail.
     pub async fn run(self, listeners: Vec<StdListener>, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
         let listeners = listeners.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()?;
+        let listens = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<io::Result<Vec<_>>>()?;
         let instance = Instance(random_u64());
-        let (owner, mail) = Owner::new(instance, self.limits, self.state, self.stats.clone());
-        let mut owner_task = JoinSet::new(); // a set, so that dropping this future stops the task
-        owner_task.spawn(owner.run());
+        let refused = self.office.refused();
+        let barred = refused.borrow().nodes();
+        let (owner, mail) = Owner::new(instance, self.limits, self.state, &barred, self.stats.clone());
+        let mut tasks = JoinSet::new(); // a set, so that dropping this future stops the tasks
+        tasks.spawn(owner.run());
 
-        let mut house = House {
+        let mut porch = Porch {
             door: Arc::new(Door::new(&self.limits)),
-            mail,
-            lease: self.limits.lease,
-            stats: self.stats,
+            house: House {
+                tls: self.tls,
+                office: self.office,
+                mail: mail.clone(),
+                lease: self.limits.lease,
+                stats: self.stats,
+                listens: Arc::new(listens),
+            },
             connections: JoinSet::new(),
+            crowded: None,
         };
+        porch.connections.spawn(herald(refused, mail));
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept_any(&listeners) => house.on_accepted(accepted).await,
-                Some(_) = house.connections.join_next() => {}
+                accepted = accept_any(&listeners) => porch.on_accepted(accepted).await,
+                Some(_) = porch.connections.join_next() => {}
             }
         }
         drop(listeners);
-        house.connections.shutdown().await;
-        drop(house); // the owner ends when nobody can write to it any more
-        owner_task.join_next().await;
+        porch.connections.shutdown().await;
+        drop(porch); // the owner ends when nobody can write to it any more
+        drop(self.publication);
+        tasks.join_next().await;
         Ok(())
     }
 }
 
-/// Everything that an accepted connection needs.
-struct House {
-    door: Arc<Door>,
-    mail: Mail,
-    lease: Duration,
-    stats: Stats,
-    connections: JoinSet<()>,
+/// Carries evictions out that another registry of the same authority decided on.
+async fn herald(mut refused: watch::Receiver<Arc<office::Refused>>, mail: Mail) {
+    while refused.changed().await.is_ok() {
+        let nodes = refused.borrow_and_update().nodes();
+        mail.ask(Ask::Evict { nodes }).await;
+    }
 }
 
-impl House {
+/// Where connections arrive.
+struct Porch {
+    door: Arc<Door>,
+    house: House,
+    connections: JoinSet<()>,
+    /// When it was last said that strangers are too many.
+    crowded: Option<Instant>,
+}
+
+impl Porch {
     async fn on_accepted(&mut self, accepted: io::Result<TcpStream>) {
         let stream = match accepted {
             Ok(stream) => stream,
@@ -177,24 +271,30 @@ impl House {
             }
         };
         let Ok(from) = stream.peer_addr() else { return }; // gone already
-        match Door::enter(&self.door, from.ip()) {
-            Ok(pass) => {
-                let (mail, stats) = (self.mail.clone(), self.stats.clone());
-                let connection = connection::serve(stream, from, mail, self.lease, stats);
-                self.connections.spawn(async move {
-                    connection.await;
-                    drop(pass);
-                });
-            }
-            Err(full) => {
-                self.stats.count_refused_connection();
-                tracing::warn!("connection from {from} refused: {full}");
-            }
+        let (pass, go, crowded) = Door::enter(&self.door, from.ip());
+        if crowded {
+            self.house.stats.count_refused_connection();
+            self.tell_crowd(from);
+        }
+        let connection = connection::serve(stream, from, self.house.clone(), pass, go);
+        self.connections.spawn(connection);
+    }
+
+    /// One line for many: whoever floods the port must not flood the log.
+    fn tell_crowd(&mut self, from: SocketAddr) {
+        let quiet = self.crowded.is_some_and(|last| last.elapsed() < CROWD_PAUSE);
+        if !quiet {
+            self.crowded = Some(Instant::now());
+            let most = door::STRANGERS_MAX;
+            tracing::warn!(
+                "more than {most} connections do not say who they are, the last one from {from}: oldest closed"
+            );
         }
     }
 }
 
 fn adopt(listener: StdListener) -> io::Result<TcpListener> {
+    rustix::net::listen(&listener, BACKLOG)?; // again, with more room
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
@@ -218,7 +318,19 @@ pub enum SetupError {
     /// The number of peers is outside what is allowed.
     #[error("a registry admits from 1 to {PEERS_MAX} peers, not {0}")]
     MaxPeers(usize),
+    /// The life of certificates is too short.
+    #[error("a certificate lives for at least {CERTIFICATE_LIFE_MIN:?}, not {0:?}")]
+    CertificateLife(Duration),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The certificate authority cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// What is kept about admissions cannot be read, or the local proof cannot be published.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// TLS cannot be set up.
+    #[error("{0}")]
+    Tls(String),
 }

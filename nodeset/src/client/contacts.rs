@@ -1,8 +1,9 @@
 //! The union of what all registries say, told as differences to what was told before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::stream::{self, BoxStream};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::Contact;
 use super::link::LinkState;
+use super::proofs::Enrolment;
 use crate::peer::{Peer, PeerId};
 
 /// Who is there, as a stream that ends when the [`super::Client`] is gone.
@@ -25,6 +27,7 @@ impl Contacts {
         let told = Told {
             me,
             peers: BTreeMap::new(),
+            evicted: BTreeSet::new(),
             unknown: false,
         };
         Self(stream::unfold((told, links), next).boxed())
@@ -57,11 +60,61 @@ impl fmt::Debug for Contacts {
     }
 }
 
+/// The certificates of a process, as a stream that ends when the [`super::Client`] is gone.
+pub struct Enrolments(BoxStream<'static, Enrolment>);
+
+impl Enrolments {
+    pub(super) fn new(mut links: watch::Receiver<Vec<LinkState>>) -> Self {
+        links.mark_changed();
+        let told: Vec<Option<Arc<Enrolment>>> = Vec::new();
+        let unfold = stream::unfold((told, links), async |(mut told, mut links)| {
+            loop {
+                let news = news_of(&mut told, &links.borrow_and_update());
+                if let Some(news) = news {
+                    return Some(((*news).clone(), (told, links)));
+                }
+                links.changed().await.ok()?;
+            }
+        });
+        Self(unfold.boxed())
+    }
+}
+
+/// One certificate that was not told yet, which then counts as told.
+fn news_of(told: &mut Vec<Option<Arc<Enrolment>>>, links: &[LinkState]) -> Option<Arc<Enrolment>> {
+    told.resize(links.len(), None);
+    for (told, link) in told.iter_mut().zip(links) {
+        if let Some(news) = &link.enrolment
+            && told.as_ref() != Some(news)
+        {
+            *told = Some(Arc::clone(news));
+            return Some(Arc::clone(news));
+        }
+    }
+    None
+}
+
+impl Stream for Enrolments {
+    type Item = Enrolment;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Enrolment>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Enrolments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enrolments")
+    }
+}
+
 /// What the reader was told so far.
 struct Told {
     me: PeerId,
     /// `None`: told once, but must be said again.
     peers: BTreeMap<PeerId, Option<Peer>>,
+    /// Evictions that were told and are still in force.
+    evicted: BTreeSet<PeerId>,
     /// That nothing is known was the last word.
     unknown: bool,
 }
@@ -69,6 +122,9 @@ struct Told {
 impl Told {
     /// One difference between what is and what was told, which then counts as told.
     fn next(&mut self, links: &[LinkState]) -> Option<Contact> {
+        if let Some(node) = self.next_evicted(links) {
+            return Some(Contact::Evicted { id: node });
+        }
         if !links.iter().any(|link| link.heard) {
             let all_failed = links.iter().all(|link| link.tried);
             let news = all_failed && !self.unknown;
@@ -103,10 +159,21 @@ impl Told {
     }
 }
 
+impl Told {
+    /// Evictions come first: whoever hears that a peer is gone knows already that it was thrown
+    /// out.
+    fn next_evicted(&mut self, links: &[LinkState]) -> Option<PeerId> {
+        let any = |id: &PeerId| links.iter().any(|link| link.evicted.contains(id));
+        self.evicted.retain(any);
+        let all = links.iter().flat_map(|link| link.evicted.iter());
+        let node = all.copied().find(|id| *id != self.me && !self.evicted.contains(id))?;
+        self.evicted.insert(node);
+        Some(node)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::peer::Registration;
 
@@ -133,6 +200,7 @@ mod tests {
         let words = contacts.map(|contact| match contact {
             Contact::Live { id, .. } => format!("+{}", short(id)),
             Contact::Gone { id } => format!("-{}", short(id)),
+            Contact::Evicted { id } => format!("!{}", short(id)),
             Contact::Unknown => "?".into(),
         });
         words.collect::<Vec<_>>().join(" ")
@@ -143,6 +211,7 @@ mod tests {
         let mut told = Told {
             me: 9.into(),
             peers: BTreeMap::new(),
+            evicted: BTreeSet::new(),
             unknown: false,
         };
         assert_eq!(
@@ -175,10 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn evictions_are_told_once_and_before_all_else() {
+        let mut told = Told {
+            me: 9.into(),
+            peers: BTreeMap::new(),
+            evicted: BTreeSet::new(),
+            unknown: false,
+        };
+        assert_eq!(say(&mut told, &[link(&[1, 2], true, true)]), "+1 +2");
+        let mut without = link(&[2], true, true);
+        without.evicted = Arc::new([1, 9].map(|n: u128| n.into()).into());
+        assert_eq!(
+            say(&mut told, std::slice::from_ref(&without)),
+            "!1 -1",
+            "never of oneself"
+        );
+        assert_eq!(say(&mut told, &[without.clone(), without]), "");
+    }
+
+    #[test]
     fn after_unknown_everyone_is_said_again() {
         let mut told = Told {
             me: 9.into(),
             peers: BTreeMap::new(),
+            evicted: BTreeSet::new(),
             unknown: false,
         };
         assert_eq!(say(&mut told, &[link(&[], false, false)]), "?");

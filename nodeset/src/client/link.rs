@@ -1,16 +1,18 @@
 //! The task that looks after one registry: connect, register, renew, watch, and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
 use super::Standing;
-use super::connection::{AskError, Calls, Connection};
+use super::connection::{AskError, Calls, Connection, Papers};
+use super::proofs::{Enrolment, Proofs};
 use super::view::View;
+use crate::key::ProcessKey;
 use crate::peer::{Peer, PeerId, Registration};
 use crate::protocol::{Answer, Holder, Refusal, Request};
 use crate::random::jitter;
@@ -51,6 +53,10 @@ pub(super) struct LinkState {
     /// The first attempt is over, either way.
     pub(super) tried: bool,
     pub(super) peers: Arc<BTreeMap<PeerId, Peer>>,
+    /// Nodes that the registry refuses.
+    pub(super) evicted: Arc<BTreeSet<PeerId>>,
+    /// The latest certificate of this process.
+    pub(super) enrolment: Option<Arc<Enrolment>>,
     /// Until when this peer may believe that it holds a lease here.
     pub(super) believed_until: Option<Instant>,
 }
@@ -63,6 +69,8 @@ impl LinkState {
             counts: false,
             tried: false,
             peers: Arc::default(),
+            evicted: Arc::default(),
+            enrolment: None,
             believed_until: None,
         }
     }
@@ -86,6 +94,8 @@ pub(super) struct Link {
     pub(super) index: usize,
     pub(super) registry: String,
     pub(super) holder: Holder,
+    pub(super) key: Arc<ProcessKey>,
+    pub(super) proofs: Arc<Proofs>,
     /// Shared by all links of a client: two names may lead to one registry.
     pub(super) turns: Arc<AtomicU64>,
     pub(super) wish: Wishes,
@@ -101,7 +111,7 @@ impl Link {
         loop {
             let mut wish = self.wish.clone();
             let opened = tokio::select! {
-                opened = Connection::open(&self.registry, OPEN_MAX) => opened,
+                opened = self.enter() => opened,
                 () = leaving(&mut wish) => return self.holds_nothing(),
             };
             let error = match opened {
@@ -130,10 +140,58 @@ impl Link {
         }
     }
 
+    /// Connects, with the certificate of an earlier connection if it is still good, or proves who
+    /// it is and gets one.
+    async fn enter(&self) -> Result<Connection, AskError> {
+        let enrolled = self
+            .state()
+            .enrolment
+            .filter(|enrolled| SystemTime::now() < enrolled.until);
+        let papers = Papers {
+            enrolled: enrolled.as_ref().map(|enrolled| (&**enrolled, &*self.key)),
+            ..Papers::of(&self.proofs)
+        };
+        let opened = Connection::open(&self.registry, papers, OPEN_MAX).await;
+        if matches!(opened, Err(AskError::NotAccepted { .. })) {
+            // Whatever it has against the certificate, the next attempt comes without.
+            self.change(|state| state.enrolment = None);
+        }
+        let connection = opened?;
+        if connection.you != Some(self.key.node()) {
+            let name = self.wish.borrow().claim.nick.clone();
+            let proven = connection.prove(&self.proofs, &name, OPEN_MAX).await?;
+            self.enrol(&connection, &name, proven.local).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn enrol(&self, connection: &Connection, name: &str, local: bool) -> Result<(), AskError> {
+        let mut enrolment = connection.enrol(&self.key, name, OPEN_MAX).await?;
+        enrolment.local = local;
+        self.change(|state| state.enrolment = Some(Arc::new(enrolment)));
+        Ok(())
+    }
+
+    /// At half its life the certificate is replaced. What fails is tried again with the next
+    /// renewal of the lease; there is half a life for it.
+    async fn renew_certificate(&self, connection: &Connection) {
+        let Some(present) = self
+            .state()
+            .enrolment
+            .filter(|present| SystemTime::now() >= present.renew_at)
+        else {
+            return;
+        };
+        let name = self.wish.borrow().claim.nick.clone();
+        if let Err(error) = self.enrol(connection, &name, present.local).await {
+            tracing::warn!("the certificate could not be renewed: {error}");
+        }
+    }
+
     /// Registers first and asks for the list then: of two peers that have both done so, at least
     /// one was told of the other at once.
     async fn session(&self, connection: Connection, view: &mut View) -> End {
-        let Connection { calls, mut pump, lease } = connection;
+        let (calls, lease) = (connection.calls.clone(), connection.lease);
         let mut wish = self.wish.clone();
         wish.mark_unchanged(); // before it is read: what changes from here on is said again
         let granted = match self.register(&calls, lease).await {
@@ -141,9 +199,9 @@ impl Link {
             Err(error) => return End::Lost(error),
         };
         tokio::select! {
-            end = self.renew(&calls, granted, wish) => end,
+            end = self.renew(&connection, granted, wish) => end,
             error = self.watch(&calls, lease, view) => End::Lost(error),
-            () = pump.ended() => End::Lost(AskError::Closed { registry: self.registry.clone() }),
+            () = calls.ended() => End::Lost(AskError::Closed { registry: self.registry.clone() }),
         }
     }
 
@@ -186,7 +244,8 @@ impl Link {
         }
     }
 
-    async fn renew(&self, calls: &Calls, mut lease: Duration, mut wish: Wishes) -> End {
+    async fn renew(&self, connection: &Connection, mut lease: Duration, mut wish: Wishes) -> End {
+        let calls = &connection.calls;
         loop {
             if wish.borrow().leaving {
                 return self.leave(calls).await;
@@ -199,6 +258,7 @@ impl Link {
                     Err(_) => return std::future::pending().await, // the client is gone, and so is this task
                 },
             }
+            self.renew_certificate(connection).await;
             match self.register(calls, lease).await {
                 Ok(granted) => lease = granted,
                 Err(error) => return End::Lost(error),
@@ -255,6 +315,9 @@ impl Link {
                 if *state.peers != *view.peers() {
                     state.peers = Arc::new(view.peers().clone());
                 }
+                if *state.evicted != *view.evicted() {
+                    state.evicted = Arc::new(view.evicted().clone());
+                }
             });
         }
     }
@@ -284,7 +347,7 @@ impl Link {
 
 fn standing(error: &AskError) -> Standing {
     match error {
-        AskError::Refused(refusal) => Standing::Refused(refusal.to_string()),
+        refusal if refusal.is_refusal() => Standing::Refused(refusal.to_string()),
         other => Standing::Unreachable(other.to_string()),
     }
 }

@@ -1,9 +1,10 @@
 //! What one registry says about who is there. Pure: time comes in from outside.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::admission::EVICTIONS_MAX;
 use crate::peer::{Peer, PeerId};
 use crate::protocol::{Change, Instance, News, Position};
 
@@ -16,6 +17,8 @@ pub(super) struct View {
     /// they are believed: a registry that restarted empty has everyone again within one lease, and
     /// until then its not knowing a peer says nothing.
     doubted: BTreeMap<PeerId, Instant>,
+    /// Nodes that are refused, and those that were while this instance has been watched.
+    evicted: BTreeSet<PeerId>,
 }
 
 /// The registry contradicts itself; its connection is of no use.
@@ -32,6 +35,10 @@ impl View {
         &self.peers
     }
 
+    pub(super) fn evicted(&self) -> &BTreeSet<PeerId> {
+        &self.evicted
+    }
+
     /// When [`View::settle`] next has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.doubted.values().min().copied()
@@ -40,7 +47,8 @@ impl View {
     /// Takes in what the registry told in answer to a watch from [`View::at`].
     pub(super) fn apply(&mut self, news: News, lease: Duration, now: Instant) -> Result<(), Contradiction> {
         match news {
-            News::Resync { at, entries } => {
+            News::Resync { at, entries, evicted } => {
+                self.evicted = evicted.into_iter().map(|(node, _)| node).collect();
                 let peers = entries.into_iter().map(|entry| (entry.peer.id(), entry.peer));
                 self.resync(at.instance, peers.collect(), now + lease);
                 self.at = Some(at);
@@ -82,6 +90,9 @@ impl View {
                 None if restarted => until,
                 None => continue,
             };
+            if self.evicted.contains(&id) {
+                continue;
+            }
             if let Entry::Vacant(unmentioned) = self.peers.entry(id) {
                 unmentioned.insert(peer);
                 self.doubted.insert(id, until);
@@ -98,6 +109,15 @@ impl View {
             Change::Gone { peer, .. } => {
                 self.doubted.remove(&peer.id());
                 self.peers.remove(&peer.id());
+            }
+            Change::Evicted { node, .. } => {
+                // Of more than the registry itself remembers, those that are let go of were told.
+                if self.evicted.len() >= EVICTIONS_MAX {
+                    self.evicted.pop_first();
+                }
+                self.doubted.remove(&node);
+                self.peers.remove(&node);
+                self.evicted.insert(node);
             }
         }
     }
@@ -138,6 +158,7 @@ mod tests {
         News::Resync {
             at: at(instance, revision),
             entries,
+            evicted: Vec::new(),
         }
     }
 

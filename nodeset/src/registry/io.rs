@@ -32,11 +32,30 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are those of `Request`")]
 pub enum Ask {
-    Register { peer: Peer, holder: Holder, turn: u64 },
-    Leave { id: PeerId, holder: Holder, turn: u64 },
+    Register {
+        peer: Peer,
+        holder: Holder,
+        turn: u64,
+    },
+    Leave {
+        id: PeerId,
+        holder: Holder,
+        turn: u64,
+    },
     List,
-    Watch { since: Option<Position>, wait: Duration },
-    Evict { target: String },
+    Watch {
+        since: Option<Position>,
+        wait: Duration,
+    },
+    /// Who is called so, answered by a list.
+    Find {
+        target: String,
+    },
+    /// Refuse these nodes for this long, and end their leases. Answered by a list of those that
+    /// had one.
+    Evict {
+        nodes: Vec<(PeerId, Duration)>,
+    },
     Health,
 }
 
@@ -52,6 +71,11 @@ pub enum Output {
     },
     /// The node set changed: for the log, the counters and the state on disk.
     Changed(Event),
+    /// The node is refused from now on. Counts as a change of the history.
+    Barred {
+        /// Which one.
+        node: PeerId,
+    },
 }
 
 /// A change of the node set, as its operator sees it.

@@ -18,8 +18,6 @@ pub const CHANGES_MAX: usize = 256;
 /// Longest a watch waits for a change: well under what idle connections survive in between
 /// (60 s and more), long enough that watching costs nothing.
 pub const WATCH_WAIT_MAX: Duration = Duration::from_secs(25);
-/// Evicted ids remembered at once; evicting is done by hand.
-pub const BARRED_MAX: usize = 256;
 /// Waiting watches per admissible peer: its own, and one left over from a broken connection.
 const WATCHERS_PER_PEER: usize = 2;
 /// Waiting watches of others: `list --watch`, screens, tests.

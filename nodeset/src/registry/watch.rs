@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CHANGES_MAX, Caller, Registry, WATCH_WAIT_MAX};
-use crate::protocol::{Answer, News, Position, Refusal};
+use crate::protocol::{Answer, News, Position, Refusal, millis};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Watcher {
@@ -15,10 +15,7 @@ impl Registry {
     pub(super) fn on_watch(&mut self, caller: Caller, since: Option<Position>, wait: Duration) {
         match since.and_then(|since| self.known(since)) {
             None => {
-                let news = News::Resync {
-                    at: self.at,
-                    entries: self.entries(),
-                };
+                let news = self.resync();
                 self.answer(caller, Answer::News(news));
             }
             Some(since) if since == self.at.revision && !wait.is_zero() => {
@@ -48,6 +45,15 @@ impl Registry {
         }
     }
 
+    fn resync(&self) -> News {
+        let left = self.barred.iter().filter(|(_, until)| **until > self.now);
+        News::Resync {
+            at: self.at,
+            entries: self.entries(),
+            evicted: left.map(|(node, until)| (*node, millis(*until - self.now))).collect(),
+        }
+    }
+
     /// The revision of a place in this instance's history from which it can still be told on.
     fn known(&self, since: Position) -> Option<u64> {
         let oldest = self.at.revision - self.history.len() as u64;
@@ -60,10 +66,7 @@ impl Registry {
         let behind = usize::try_from(self.at.revision - since).unwrap_or(usize::MAX);
         let Some(first) = self.history.len().checked_sub(behind) else {
             // A burst longer than the whole history came between the question and the answer.
-            let news = News::Resync {
-                at: self.at,
-                entries: self.entries(),
-            };
+            let news = self.resync();
             return self.answer(caller, Answer::News(news));
         };
         let changes: Vec<_> = self

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::state::{Saver, StateDir};
 use super::stats::Stats;
+use crate::peer::PeerId;
 use crate::protocol::{Answer, Instance};
 use crate::registry::{Ask, Caller, Event, Input, Limits, Output, Registry, What};
 
@@ -66,11 +67,17 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(instance: Instance, limits: Limits, state: Option<StateDir>, stats: Stats) -> (Self, Mail) {
+    pub(super) fn new(
+        instance: Instance,
+        limits: Limits,
+        state: Option<StateDir>,
+        barred: &[(PeerId, Duration)],
+        stats: Stats,
+    ) -> (Self, Mail) {
         let (kept, saver) = state.map(StateDir::start).unzip();
         let kept = kept.unwrap_or_default();
         let offset = kept.iter().map(|kept| kept.age).max().unwrap_or_default();
-        let registry = Registry::restore(instance, limits, kept, offset);
+        let registry = Registry::restore(instance, limits, kept, barred, offset);
         stats.set_live(registry.live());
         let (letters, mailbox) = mpsc::channel(MAILBOX);
         let (zero, waiting) = (Instant::now(), HashMap::new());
@@ -138,6 +145,9 @@ impl Owner {
                     tell(&event);
                     self.stats.count_event(&event);
                     changed = true;
+                }
+                Output::Barred { node } => {
+                    tracing::info!(target: "nodeset::server", change = "bar", %node, "evict node {node}");
                 }
             }
         }

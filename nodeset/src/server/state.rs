@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::peer::Peer;
+use crate::private::{self, PrivateError};
 use crate::protocol::Holder;
 use crate::registry::Kept;
 
@@ -51,7 +52,10 @@ pub enum StateError {
     /// Another registry uses it.
     #[error("the state directory {} is in use by another registry", .0.display())]
     InUse(PathBuf),
-    /// It cannot be created, read or locked.
+    /// It is not its owner's alone.
+    #[error("the state directory: {0}")]
+    Private(#[from] PrivateError),
+    /// It cannot be read or locked.
     #[error("the state directory {} cannot be used: {error}", .dir.display())]
     Io {
         /// Which one.
@@ -67,7 +71,7 @@ impl StateDir {
             dir: dir.clone(),
             error,
         };
-        create_private_dir(&dir).map_err(failed)?;
+        private::ensure_dir(&dir)?; // it holds the holders' secrets
         let lock = private_file(&dir.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -204,14 +208,6 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700); // it holds the holders' secrets
-    builder.create(dir)
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

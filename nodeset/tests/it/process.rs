@@ -6,9 +6,14 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::soon;
+use crate::{HOME, Home, soon};
 
 pub(super) fn nodesetd(arguments: &[&str]) -> Command {
+    nodesetd_of(&HOME, arguments)
+}
+
+/// As a process of this home's user.
+pub(super) fn nodesetd_of(home: &Home, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodesetd"));
     command.args(arguments).kill_on_drop(true).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -17,6 +22,7 @@ pub(super) fn nodesetd(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("HOME", &home.0).env("XDG_STATE_HOME", home.state());
     command
 }
 
@@ -31,6 +37,10 @@ pub(super) struct Daemon {
 impl Daemon {
     pub(super) async fn start(arguments: &[&str]) -> Self {
         Self::spawn(nodesetd(&[&["--listen", "127.0.0.1:0"], arguments].concat())).await
+    }
+
+    pub(super) async fn start_of(home: &Home, arguments: &[&str]) -> Self {
+        Self::spawn(nodesetd_of(home, &[&["--listen", "127.0.0.1:0"], arguments].concat())).await
     }
 
     pub(super) async fn spawn(mut command: Command) -> Self {
@@ -90,7 +100,14 @@ impl Daemon {
 
 /// Runs to the end: exit code, standard output, standard error.
 pub(super) async fn ask(arguments: &[&str]) -> (i32, String, String) {
-    let output = soon("an answer", nodesetd(arguments).output()).await.expect("ran");
+    ask_of(&HOME, arguments).await
+}
+
+/// The same, as a process of this home's user.
+pub(super) async fn ask_of(home: &Home, arguments: &[&str]) -> (i32, String, String) {
+    let output = soon("an answer", nodesetd_of(home, arguments).output())
+        .await
+        .expect("ran");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (
         output.status.code().expect("no signal"),

@@ -149,7 +149,9 @@ impl World {
         let caller = self.caller();
         self.step(Input::Ask {
             caller,
-            ask: Ask::Evict { target: id.to_string() },
+            ask: Ask::Evict {
+                nodes: vec![(id, self.limits.lease)],
+            },
         });
     }
 
@@ -215,15 +217,18 @@ impl World {
             self.seen.restarts_empty += 1;
             self.registry = Registry::new(instance, self.limits, self.now);
             self.grants.clear();
+            self.barred.clear();
             self.past = vec![BTreeMap::new()];
         } else {
             self.seen.restarts_with_state += 1;
             let kept = self.registry.kept();
-            self.registry = Registry::restore(instance, self.limits, kept, self.now);
+            let now = self.now;
+            self.barred.retain(|_, until| *until > now);
+            let barred: Vec<_> = self.barred.iter().map(|(id, until)| (*id, *until - now)).collect();
+            self.registry = Registry::restore(instance, self.limits, kept, &barred, now);
             self.reprieve();
             self.past = vec![self.past.last().expect("never empty").clone()];
         }
-        self.barred.clear(); // evictions are not kept over a restart
     }
 
     fn reprieve(&mut self) {
@@ -235,6 +240,7 @@ impl World {
         for output in self.registry.handle(input, self.now) {
             match output {
                 Output::Changed(event) => self.on_event(event),
+                Output::Barred { node } => self.on_barred(node),
                 Output::Answer { caller, answer } => self.on_answer(caller, answer),
             }
         }
@@ -254,10 +260,7 @@ impl World {
                 let grant = self.grants.remove(&id);
                 match event.what {
                     What::Left => self.seen.left += 1,
-                    What::Evicted => {
-                        self.seen.evicted += 1;
-                        self.barred.insert(id, self.now + self.limits.lease);
-                    }
+                    What::Evicted => self.seen.evicted_live += 1,
                     _ => {
                         self.seen.expired += 1;
                         let grant = grant.expect("expired but never granted");
@@ -271,12 +274,27 @@ impl World {
         self.past.push(set);
     }
 
+    /// Counts as a change; the node set is as before.
+    fn on_barred(&mut self, node: PeerId) {
+        let set = self.past.last().expect("never empty").clone();
+        assert!(!set.contains_key(&node), "refused but live");
+        self.past.push(set);
+        self.seen.evicted += 1;
+        self.barred.insert(node, self.now + self.limits.lease);
+    }
+
     fn on_answer(&mut self, caller: Caller, answer: Answer) {
         if let Answer::News(news) = answer {
             let waits = |observer: &&mut Observer| observer.waiting == Some(caller);
             let observer = self.observers.iter_mut().find(waits).expect("told to nobody");
             observer.waiting = None;
             observer.hear(news, &self.past, self.instance, self.limits.history, &mut self.seen);
+            let late = Duration::from_millis(1); // the registry tells whole milliseconds
+            let barred = self.barred.iter().filter(|(_, until)| **until > self.now + late);
+            for (node, _) in barred.filter(|_| observer.at.is_some_and(|at| at.revision == self.past.len() as u64 - 1))
+            {
+                assert!(observer.evicted.contains(node), "R5: an eviction was not told");
+            }
         } else if let Some((id, holder, turn)) = self.asked.remove(&caller) {
             self.on_registered(id, holder, turn, answer);
         }

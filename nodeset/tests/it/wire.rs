@@ -3,23 +3,23 @@
 use std::net::TcpListener;
 
 use futures::StreamExt;
+use nodeset::Registration;
 use nodeset::client::{self, AskError, Client, Contact, Contacts, Standing, StartError, Watch};
 use nodeset::protocol::{Change, News, Refusal, Why};
 use nodeset::server::{Options, Server, SetupError, StateError};
-use nodeset::{PeerId, Registration};
 
-use crate::{HANG, Running, lease, peer, soon};
+use crate::{HANG, Running, label, lease, number, peer, proofs, soon, try_start};
 
 fn start(registries: &[String], me: Registration) -> (Client, Contacts) {
-    Client::start(registries, me).expect("started")
+    try_start(registries, me).expect("started")
 }
 
 /// The next contact, in short: `+1 ana`, `-1`, `?`.
 async fn hear(contacts: &mut Contacts) -> String {
-    let short = |id: PeerId| u128::from_be_bytes(id.to_bytes());
     match soon("a contact", contacts.next()).await.expect("the client runs") {
-        Contact::Live { id, nick, .. } => format!("+{} {nick}", short(id)),
-        Contact::Gone { id } => format!("-{}", short(id)),
+        Contact::Live { id, nick, .. } => format!("+{} {nick}", number(id)),
+        Contact::Gone { id } => format!("-{}", number(id)),
+        Contact::Evicted { id } => format!("!{}", number(id)),
         Contact::Unknown => "?".to_owned(),
     }
 }
@@ -44,8 +44,9 @@ async fn peers_meet_change_and_part() {
     bob.update("rob", &["lobby".into(), "ops".into()]).expect("well formed");
     assert_eq!(hear(&mut ana_hears).await, "+2 rob");
     assert!(bob.update("no spaces", &[]).is_err());
-    let listed = client::list(&registry.name(), HANG).await.expect("answers");
-    assert_eq!(listed[1].peer.rooms(), ["lobby", "ops"]);
+    let listed = client::list(&registry.name(), &proofs(), HANG).await.expect("answers");
+    let rob = listed.iter().find(|entry| entry.peer.nick() == "rob").expect("listed");
+    assert_eq!(rob.peer.rooms(), ["lobby", "ops"]);
     standing(&mut bob, 0, |standing| *standing == Standing::Registered).await;
     assert!(bob.is_registered());
 
@@ -192,18 +193,21 @@ async fn what_is_refused_is_told() {
     standing(&mut impostor, 0, refused("another holder")).await;
     drop(impostor);
 
-    let (evicted, _) = client::evict(&registry.name(), "ana", HANG).await.expect("ana is live");
-    assert_eq!(evicted.nick(), "ana");
+    let evicted = client::evict(&registry.name(), &proofs(), "ana", HANG)
+        .await
+        .expect("ana is live");
+    assert_eq!((evicted.peers.len(), evicted.peers[0].nick()), (1, "ana"));
+    assert_eq!(hear(&mut bob_hears).await, "!1");
     assert_eq!(hear(&mut bob_hears).await, "-1");
     standing(&mut bob, 0, |standing| *standing == Standing::Registered).await;
-    let again = client::evict(&registry.name(), "ana", HANG).await;
+    let again = client::evict(&registry.name(), &proofs(), "ana", HANG).await;
     assert_eq!(again, Err(AskError::Refused(Refusal::Nobody)));
 }
 
 #[tokio::test]
 async fn a_watch_goes_on_where_it_was_or_says_so() {
     let registry = Running::start(lease(5_000));
-    let mut watch = Watch::new(registry.name());
+    let mut watch = Watch::new(registry.name(), proofs());
     let news = soon("a list", watch.next(HANG)).await.expect("answers");
     assert!(matches!(news, News::Resync { entries, .. } if entries.is_empty()));
     let (ana, _) = start(&[registry.name()], peer(1, "ana"));
@@ -240,26 +244,29 @@ async fn leases_are_kept_over_a_restart_where_asked() {
     registry.stop().await;
 
     let registry = Running::start(options.clone());
-    let listed = client::list(&registry.name(), HANG).await.expect("answers");
+    let listed = client::list(&registry.name(), &proofs(), HANG).await.expect("answers");
     assert_eq!(listed.len(), 1, "known at once");
-    assert_eq!(listed[0].peer.label(), "ana#00000000");
+    assert_eq!(listed[0].peer.label(), label(1, "ana"));
     registry.stop().await;
 
     std::fs::write(dir.join("leases"), b"nodeset1 but damaged").expect("written");
     let registry = Running::start(options);
-    assert_eq!(client::list(&registry.name(), HANG).await.expect("answers"), []);
+    assert_eq!(
+        client::list(&registry.name(), &proofs(), HANG).await.expect("answers"),
+        []
+    );
     registry.stop().await;
     std::fs::remove_dir_all(dir).expect("removed");
 }
 
 #[tokio::test]
 async fn what_cannot_start_says_why() {
-    let none = Client::start(&[], peer(1, "ana")).expect_err("no registry");
+    let none = try_start(&[], peer(1, "ana")).expect_err("no registry");
     assert_eq!(none, StartError::NoRegistry);
     let many: Vec<_> = (0..17).map(|n| format!("127.0.0.1:{n}")).collect();
-    let many = Client::start(&many, peer(1, "ana")).expect_err("too many");
+    let many = try_start(&many, peer(1, "ana")).expect_err("too many");
     assert_eq!(many, StartError::TooManyRegistries(17));
-    let bad = Client::start(&["127.0.0.1:1".into()], peer(1, "a\u{1b}[2J")).expect_err("malformed");
+    let bad = try_start(&["127.0.0.1:1".into()], peer(1, "a\u{1b}[2J")).expect_err("malformed");
     assert!(bad.to_string().contains("U+001B"), "{bad}");
     assert!(matches!(Server::new(lease(1)), Err(SetupError::Lease(_))));
     let peers = Options {

@@ -51,6 +51,7 @@ impl Place {
         command
             .args(args.split_whitespace())
             .env("HOME", &self.home)
+            .env("XDG_STATE_HOME", super::registry::state_home())
             .env("USER", "ursula")
             .env("TERM", "xterm")
             .env("CHAT_DEFAULT_REGISTRY", &self.default_registry)

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,11 @@ const REBIND: Duration = Duration::from_secs(10);
 
 /// Ports for `free_addr`.
 const PORTS: Range<u16> = 20_000..30_000;
+
+/// Where registries of all tests publish the local proof; their chats look there.
+pub fn state_home() -> PathBuf {
+    std::env::temp_dir().join(format!("chat-test-state-{}", std::process::id()))
+}
 
 pub struct Registry {
     pub addr: String,
@@ -52,6 +58,7 @@ impl Registry {
         let runtime = runtime.expect("a runtime");
         let options = Options {
             lease: LEASE,
+            publications: Some(state_home().join("nodeset/local")),
             ..Options::default()
         };
         let server = Server::new(options).expect("good options");

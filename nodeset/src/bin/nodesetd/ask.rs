@@ -4,23 +4,65 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 
-use nodeset::client::{self, AskError, Watch};
+use nodeset::client::{self, AskError, Proofs, Watch};
 use nodeset::protocol::{Change, Entry, News, Refusal, Why};
-use nodeset::{Peer, PeerId, printable};
+use nodeset::{Credential, Invite, Peer, PeerId, ProfileKey, local, printable};
 use serde_json::json;
 
 use crate::Failure;
-use crate::flags::{EvictFlags, HealthFlags, ListFlags};
+use crate::flags::{EvictFlags, HealthFlags, ListFlags, RegistryFlags};
 
 /// How long one long poll waits. The registry's own limit is a little above.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 /// How long to wait before a lost registry is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The registry that is asked unless another is named.
+const DEFAULT: &str = "127.0.0.1:7420";
+
+/// Whom to ask, and by what right.
+pub(crate) struct At {
+    pub(crate) registry: String,
+    pub(crate) proofs: Proofs,
+    pub(crate) limit: Duration,
+}
+
+impl At {
+    /// With an invite: uses it, and keeps what it gives for the next time.
+    pub(crate) async fn new(flags: &RegistryFlags) -> Result<Self, Failure> {
+        let usage = |error: String| Failure::Refused(error);
+        let invite = flags.invite.as_deref().map(str::parse::<Invite>).transpose();
+        let invite = invite.map_err(|error| usage(error.to_string()))?;
+        let named = flags.registry.clone();
+        let registry = named.or_else(|| Some(invite.as_ref()?.addr().to_owned()));
+        let mut at = Self {
+            registry: registry.unwrap_or_else(|| DEFAULT.to_owned()),
+            proofs: Proofs::local(),
+            limit: flags.timeout,
+        };
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+        let Some(home) = local::state_home() else { return Ok(at) };
+        let dir = home.join("credentials");
+        let kept = Credential::load_all(&dir).map_err(|error| failed(&error))?;
+        if kept.is_empty() && invite.is_none() {
+            return Ok(at);
+        }
+        let profile = ProfileKey::open(&home.join("profile.key")).map_err(|error| failed(&error))?;
+        at.proofs = at.proofs.with_profile(profile.into()).with_credentials(kept);
+        if let Some(invite) = invite {
+            at.proofs = at.proofs.with_invite(invite).map_err(|error| failed(&error))?;
+            let name = std::env::var("USER").unwrap_or_default();
+            let name = if name.is_empty() { "nodesetd".to_owned() } else { name };
+            let credential = client::introduce(&at.registry, &name, &at.proofs, at.limit).await?;
+            credential.store(&dir).map_err(|error| failed(&error))?;
+        }
+        Ok(at)
+    }
+}
+
 pub(crate) async fn list(flags: ListFlags) -> Result<(), Failure> {
-    let entries = client::list(&flags.at.registry, flags.at.timeout)
-        .await
-        .map_err(no_answer)?;
+    let at = At::new(&flags.at).await?;
+    let entries = client::list(&at.registry, &at.proofs, at.limit).await?;
     let rows: Vec<_> = entries.iter().map(Row::new).collect();
     let mut out = io::stdout().lock();
     if flags.json {
@@ -40,13 +82,14 @@ pub(crate) async fn list(flags: ListFlags) -> Result<(), Failure> {
 /// Prints the list and then every change, for as long as somebody reads it. Only a registry that
 /// never answered is an error; one that is lost is waited for.
 pub(crate) async fn watch(flags: ListFlags) -> Result<(), Failure> {
-    let mut watch = Watch::new(&flags.at.registry);
-    let first = tokio::time::timeout(flags.at.timeout, watch.next(WATCH_WAIT)).await;
+    let at = At::new(&flags.at).await?;
+    let mut watch = Watch::new(&at.registry, at.proofs);
+    let first = tokio::time::timeout(at.limit, watch.next(WATCH_WAIT)).await;
     let late = |_| AskError::NoAnswer {
-        registry: flags.at.registry.clone(),
-        waited: flags.at.timeout,
+        registry: at.registry.clone(),
+        waited: at.limit,
     };
-    let mut news = Some(first.map_err(late).and_then(|news| news).map_err(no_answer)?);
+    let mut news = Some(first.map_err(late).and_then(|news| news)?);
     let mut known = Known {
         rows: BTreeMap::new(),
         json: flags.json,
@@ -71,9 +114,12 @@ pub(crate) async fn watch(flags: ListFlags) -> Result<(), Failure> {
 }
 
 pub(crate) async fn health(flags: HealthFlags) -> Result<(), Failure> {
-    let health = client::health(&flags.at.registry, flags.at.timeout)
-        .await
-        .map_err(no_answer)?;
+    let at = At::new(&flags.at).await?;
+    let Some(health) = client::health(&at.registry, &at.proofs, at.limit).await? else {
+        // It knows us not, and tells no more.
+        let line = if flags.json { "{}" } else { "ok" };
+        return Ok(writeln!(io::stdout(), "{line}")?);
+    };
     let lease = Duration::from_millis(health.lease_ms.into());
     let up = Duration::from_millis(health.up_ms);
     let line = if flags.json {
@@ -94,23 +140,31 @@ pub(crate) async fn health(flags: HealthFlags) -> Result<(), Failure> {
 }
 
 pub(crate) async fn evict(flags: EvictFlags) -> Result<(), Failure> {
-    let evicted = client::evict(&flags.at.registry, &flags.peer, flags.at.timeout).await;
-    let (peer, refused) = evicted.map_err(|error| match error {
+    let at = At::new(&flags.at).await?;
+    let nobody = |error| match error {
         AskError::Refused(refusal @ (Refusal::Nobody | Refusal::Ambiguous { .. })) => {
-            Failure::Nobody(format!("{}: {refusal}", printable(&flags.peer)))
+            Failure::Refused(format!("{}: {refusal}", printable(&flags.peer)))
         }
-        other => no_answer(other),
-    })?;
-    let refused = humantime::format_duration(refused);
-    let who = printable(&peer.label());
-    Ok(writeln!(
-        io::stdout(),
-        "evicted {who}; its id is refused for {refused}"
-    )?)
-}
-
-fn no_answer(error: AskError) -> Failure {
-    Failure::NoAnswer(error.to_string())
+        other => other.into(),
+    };
+    if flags.undo {
+        let pardoned = client::pardon(&at.registry, &at.proofs, &flags.peer, at.limit).await;
+        let profiles = pardoned.map_err(nobody)?.join(" ");
+        return Ok(writeln!(io::stdout(), "profile {profiles} may ask again")?);
+    }
+    let evicted = client::evict(&at.registry, &at.proofs, &flags.peer, at.limit).await;
+    let evicted = evicted.map_err(nobody)?;
+    let labels: Vec<_> = evicted.peers.iter().map(|peer| printable(&peer.label())).collect();
+    let who = match labels.is_empty() {
+        true => printable(&flags.peer),
+        false => labels.join(" "),
+    };
+    let profiles = evicted.profiles.join(" ");
+    let profiles = match evicted.profiles.is_empty() {
+        true => "it has no profile".to_owned(),
+        false => format!("its profile {profiles} is refused until `nodesetd evict --undo {profiles}`"),
+    };
+    Ok(writeln!(io::stdout(), "evicted {who}; {profiles}")?)
 }
 
 /// One peer as it is printed.
@@ -215,6 +269,7 @@ impl Known {
                             peer,
                             why: Why::Evicted,
                         } => self.gone(peer.id(), "evict")?,
+                        Change::Evicted { .. } => {} // of a live one its end was printed
                     }
                 }
             }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodeset::registry::{LEASE_MAX, LEASE_MIN, PEERS_MAX};
+use nodeset::{INVITE_LIFE_MAX, INVITE_USES_MAX};
 
 /// A small registry of live peers: who is there and where. No message ever passes through it.
 #[derive(Debug, Parser)]
 #[command(name = "nodesetd", version, args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Exit codes: 0 done, also after SIGTERM or SIGINT; 1 failed (port in use); \
-                        2 usage; 3 no answer; 4 nobody to evict."
+                        2 usage; 3 no answer; 4 refused (no proof, a bad invite), or nobody to evict."
 )]
 pub(crate) struct Flags {
     #[command(subcommand)]
@@ -30,14 +31,16 @@ pub(crate) enum Command {
     List(ListFlags),
     /// Ask a registry how it is.
     Health(HealthFlags),
-    /// Take a peer's lease away now, and refuse its id for the length of one lease.
+    /// Throw a peer out: its lease ends now, its process key and its profile are refused, and every
+    /// member is told, so that links to it are cut within one lease.
     ///
-    /// The peer is not told. If it is still running it registers again when that time is over:
-    /// this cuts off a process that is stuck or gone, not a person who is unwelcome.
+    /// Its profile is refused until `evict --undo`. Only for the user who runs the registry.
     Evict(EvictFlags),
-    /// Not available yet: whoever reaches the port may register.
-    #[command(hide = true)]
-    Invite,
+    /// Print a string by which somebody else can join: another user, or another machine.
+    ///
+    /// It is a secret until it is used up; it is printed alone on standard output. Only for the
+    /// user who runs the registry.
+    Invite(InviteFlags),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -49,7 +52,7 @@ pub(crate) enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeFlags {
-    /// Address to listen on; may be repeated. Off loopback everyone who reaches it may register.
+    /// Address to listen on; may be repeated. Off loopback others can come, if they have an invite.
     #[arg(short, long, value_name = "ADDR", env = "NODESETD_LISTEN")]
     #[arg(value_delimiter = ',', default_value = "127.0.0.1:7420", value_parser = address)]
     pub(crate) listen: Vec<SocketAddr>,
@@ -61,11 +64,18 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "N", env = "NODESETD_MAX_PEERS", default_value = "256")]
     #[arg(value_parser = max_peers)]
     pub(crate) max_peers: usize,
-    /// Keep the leases in this directory, so that a restarted registry knows everyone at once.
-    /// Without it a restarted registry is empty, and complete again within one lease.
+    /// How long the certificates of members live. They are renewed at half of it.
+    #[arg(long, value_name = "DUR", env = "NODESETD_CERTIFICATE_LIFE", default_value = "24h")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) certificate_life: Duration,
+    /// Keep everything in this directory: the certificate authority, invites and evictions, and the
+    /// leases, so that a restarted registry knows everyone at once. Without it leases are kept
+    /// nowhere (a restarted registry is complete again within one lease), and the rest in
+    /// `$XDG_STATE_HOME/nodeset/authority`.
     #[arg(long, value_name = "DIR", env = "NODESETD_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Keep nothing, even if a state directory is named.
+    /// Keep nothing, even if a state directory is named. After a restart whoever came by an invite
+    /// needs another one.
     #[arg(long, env = "NODESETD_EPHEMERAL", value_parser = FalseyValueParser::new())]
     pub(crate) ephemeral: bool,
     /// Serve /healthz and /metrics (Prometheus) on this address.
@@ -92,10 +102,12 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryFlags {
-    /// The registry to ask.
+    /// The registry to ask [default: the invite's, or 127.0.0.1:7420].
     #[arg(short, long, value_name = "ADDR", env = "NODESETD_REGISTRY")]
-    #[arg(default_value = "127.0.0.1:7420")]
-    pub(crate) registry: String,
+    pub(crate) registry: Option<String>,
+    /// How to get in where the registry is another user's. Needed once: what it gives is kept.
+    #[arg(long, value_name = "INVITE", env = "NODESETD_INVITE", hide_env_values = true)]
+    pub(crate) invite: Option<String>,
     /// How long to wait for its answer.
     #[arg(long, value_name = "DUR", env = "NODESETD_TIMEOUT", default_value = "5s")]
     #[arg(value_parser = humantime::parse_duration)]
@@ -126,10 +138,44 @@ pub(crate) struct HealthFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvictFlags {
-    /// Whom: nick#8hex as `list` prints it, or a nick that only one live peer has.
+    /// Whom: nick#8hex as `list` prints it, a nick that only one live peer has, or the fingerprint
+    /// of a profile.
     pub(crate) peer: String,
+    /// Let an evicted profile ask again, named by its fingerprint or by the name that it had.
+    #[arg(long)]
+    pub(crate) undo: bool,
     #[command(flatten)]
     pub(crate) at: RegistryFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteFlags {
+    /// How many may come by it.
+    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(INVITE_USES_MAX)))]
+    pub(crate) uses: u32,
+    /// For how long it is good; at most 30 days.
+    #[arg(long = "for", value_name = "DUR", default_value = "15m", value_parser = invite_life)]
+    pub(crate) life: Duration,
+    /// The address in the invite, as HOST:PORT, where others reach the registry [default: where it
+    /// listens].
+    #[arg(long, value_name = "ADDR", env = "NODESETD_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
+    /// Print every invite instead: id, used and possible uses, until when or why it is over, who
+    /// came by it. Tab-separated.
+    #[arg(long, conflicts_with_all = ["uses", "life", "advertise", "revoke"])]
+    pub(crate) list: bool,
+    /// Revoke the invite of this id, or all, and evict who came by it.
+    #[arg(long, value_name = "ID|all", conflicts_with_all = ["uses", "life", "advertise"])]
+    pub(crate) revoke: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: RegistryFlags,
+}
+
+fn invite_life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let allowed = (Duration::from_secs(1)..=INVITE_LIFE_MAX).contains(&life);
+    allowed.then_some(life).ok_or_else(|| "from 1s to 30 days".into())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

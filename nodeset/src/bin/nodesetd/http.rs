@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use nodeset::client::Proofs;
 use nodeset::server::Stats;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -56,7 +57,7 @@ impl Page {
 
     /// Asks the registry as everybody else would.
     async fn health(&self) -> Response<Full<Bytes>> {
-        match nodeset::client::health(&self.registry, HEALTH_MAX).await {
+        match nodeset::client::health(&self.registry, &Proofs::none(), HEALTH_MAX).await {
             Ok(_) => text(StatusCode::OK, "ok\n".into()),
             Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
         }

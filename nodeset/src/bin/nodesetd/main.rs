@@ -3,6 +3,7 @@
 mod ask;
 mod flags;
 mod http;
+mod invite;
 mod log;
 mod serve;
 
@@ -11,6 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use nodeset::client::AskError;
 
 use self::flags::{Command, Flags};
 
@@ -22,10 +24,19 @@ pub(crate) enum Failure {
     Usage(String),
     /// 3: the registry did not answer.
     NoAnswer(String),
-    /// 4: there is nobody to evict.
-    Nobody(String),
+    /// 4: the registry refuses, or there is nobody to evict.
+    Refused(String),
     /// Whoever read our output has stopped; that is no error of ours.
     ClosedPipe,
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error.is_refusal() {
+            true => Self::Refused(error.to_string()),
+            false => Self::NoAnswer(error.to_string()),
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -50,7 +61,7 @@ fn main() -> ExitCode {
         Err(Failure::Failed(why)) => fail(1, why),
         Err(Failure::Usage(why)) => fail(2, why),
         Err(Failure::NoAnswer(why)) => fail(3, why),
-        Err(Failure::Nobody(why)) => fail(4, why),
+        Err(Failure::Refused(why)) => fail(4, why),
     }
 }
 
@@ -62,9 +73,7 @@ async fn run(flags: Flags) -> Result<(), Failure> {
         Some(Command::List(flags)) => ask::list(flags).await,
         Some(Command::Health(flags)) => ask::health(flags).await,
         Some(Command::Evict(flags)) => ask::evict(flags).await,
-        Some(Command::Invite) => Err(Failure::Usage(
-            "invite is not available yet: whoever reaches the registry's port may register".into(),
-        )),
+        Some(Command::Invite(flags)) => invite::run(flags).await,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Flags::command(), "nodesetd", &mut script);

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use nodeset::Authority;
 use nodeset::server::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,13 +25,28 @@ pub(crate) async fn serve(flags: ServeFlags) -> Result<(), Failure> {
     let bound = bound.map_err(|error| Failure::Failed(error.to_string()))?;
 
     let state_dir = flags.state_dir.clone().filter(|_| !flags.ephemeral);
+    let place = match &state_dir {
+        Some(dir) => Some(dir.join("authority")),
+        None => Authority::default_dir().filter(|_| !flags.ephemeral),
+    };
+    let authority = match (&place, &state_dir) {
+        (_, Some(_)) | (None, None) => None, // in the state directory, or nowhere
+        (Some(place), None) => Some(Authority::open(place).map_err(|error| Failure::Failed(error.to_string()))?),
+    };
     let options = Options {
         lease: flags.lease,
         max_peers: flags.max_peers,
         state_dir,
+        authority,
+        certificate_life: flags.certificate_life,
+        ..Options::default()
     };
     let server = Server::new(options).map_err(|error| Failure::Failed(error.to_string()))?;
     announce(&bound, &flags);
+    match &place {
+        Some(place) => tracing::info!("authority {} in {}", server.fingerprint(), place.display()),
+        None => tracing::info!("authority {}, gone with this process", server.fingerprint()),
+    }
 
     let (pages, stats) = (stopped.clone(), server.stats());
     if let Some(listener) = metrics {
@@ -85,7 +101,7 @@ fn announce(bound: &[SocketAddr], flags: &ServeFlags) {
         "nodesetd {version} listening on {all} (lease {lease}, at most {peers} peers)"
     );
     for addr in bound.iter().filter(|addr| !addr.ip().is_loopback()) {
-        tracing::warn!("{addr} is not on loopback: everyone who reaches it may register, look and evict");
+        tracing::info!("{addr} is not on loopback: whoever has an invite can come from elsewhere");
     }
     for addr in flags.http.iter().filter(|addr| !addr.ip().is_loopback()) {
         tracing::warn!("{addr} is not on loopback: everyone who reaches it may read the metrics");

@@ -1,6 +1,6 @@
 //! Someone who watches, and the judge of what it is told (R5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nodeset::protocol::{Change, Instance, News, Position};
 use nodeset::registry::Caller;
@@ -13,6 +13,7 @@ use super::seen::Seen;
 pub(super) struct Observer {
     pub(super) at: Option<Position>,
     pub(super) set: BTreeMap<PeerId, Peer>,
+    pub(super) evicted: BTreeSet<PeerId>,
     pub(super) waiting: Option<Caller>,
 }
 
@@ -26,8 +27,9 @@ impl Observer {
         seen: &mut Seen,
     ) {
         match news {
-            News::Resync { at, entries } => {
+            News::Resync { at, entries, evicted } => {
                 seen.resyncs += 1;
+                self.evicted = evicted.into_iter().map(|(node, _)| node).collect();
                 if let Some(known) = self.at.filter(|known| known.instance == at.instance) {
                     seen.compactions += 1;
                     let behind = at.revision - known.revision;
@@ -43,9 +45,13 @@ impl Observer {
                 for (change, n) in changes.into_iter().zip(known.revision + 1..) {
                     seen.changes_told += 1;
                     match change {
-                        Change::Live(entry) => self.set.insert(entry.peer.id(), entry.peer),
-                        Change::Gone { peer, .. } => self.set.remove(&peer.id()),
-                    };
+                        Change::Live(entry) => drop(self.set.insert(entry.peer.id(), entry.peer)),
+                        Change::Gone { peer, .. } => drop(self.set.remove(&peer.id())),
+                        Change::Evicted { node, .. } => {
+                            seen.evictions_told += 1;
+                            self.evicted.insert(node);
+                        }
+                    }
                     assert_eq!(self.set, past[n as usize], "R5: not the history, at {n}");
                 }
                 self.at = Some(at);

@@ -11,6 +11,8 @@ pub(super) struct Seen {
     pub(super) expired: u64,
     pub(super) left: u64,
     pub(super) evicted: u64,
+    pub(super) evicted_live: u64,
+    pub(super) evictions_told: u64,
     pub(super) updated: u64,
     pub(super) restarts_empty: u64,
     pub(super) restarts_with_state: u64,
@@ -22,7 +24,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn numbers(&mut self) -> [&mut u64; 16] {
+    fn numbers(&mut self) -> [&mut u64; 18] {
         [
             &mut self.grants,
             &mut self.held,
@@ -32,6 +34,8 @@ impl Seen {
             &mut self.expired,
             &mut self.left,
             &mut self.evicted,
+            &mut self.evicted_live,
+            &mut self.evictions_told,
             &mut self.updated,
             &mut self.restarts_empty,
             &mut self.restarts_with_state,
