@@ -116,6 +116,15 @@ pub struct Flags {
     /// Address that others are told to dial [default: the one listened on]
     #[arg(long, global = true, env = "CHAT_ADVERTISE", value_name = "ADDR")]
     pub advertise: Option<String>,
+    /// Invite from `nodesetd invite`, to be let in by somebody else's registry; needed once
+    #[arg(
+        long,
+        global = true,
+        env = "CHAT_INVITE",
+        hide_env_values = true,
+        value_name = "INVITE"
+    )]
+    pub invite: Option<String>,
     /// Profile whose data is used; one process at a time [default: the nick]
     #[arg(long, global = true, env = "CHAT_PROFILE", value_name = "NAME")]
     pub profile: Option<String>,

@@ -8,6 +8,7 @@
 mod app;
 mod cli;
 mod console;
+mod credentials;
 mod exit;
 mod input;
 mod log;

@@ -53,6 +53,11 @@ pub fn nick_allows(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
+/// Whether it would be the name of no directory of its own.
+pub fn is_dots(name: &str) -> bool {
+    name.chars().all(|c| c == '.')
+}
+
 /// A nick from what the system calls the user: other characters are left out, and nobody is "me".
 pub fn nick_of_user(user: Option<&str>) -> String {
     let nick: String = user

@@ -24,7 +24,7 @@ pub struct Claim {
 /// Takes the profile of these settings.
 pub fn claim(settings: &Settings) -> Result<Claim, Exit> {
     let nick = settings.nick.clone();
-    let dots_only = settings.profile.chars().all(|c| c == '.');
+    let dots_only = names::is_dots(&settings.profile);
     let data = settings::xdg("XDG_DATA_HOME", ".local/share");
     let (Some(data), false, false) = (data, settings.ephemeral, dots_only) else {
         return Ok(Claim {

@@ -1,25 +1,27 @@
-//! Registries: registering with all of them, telling the node who is there, and serving one where nobody does.
-//!
-//! Where no registry was named, whichever instance binds the default address serves it. The bind itself decides, so
-//! two can never do it at a time; when its host ends, the others try again, each after another short while.
+//! Registries: registering with all of them, being vouched for by them, telling the node who is there, and serving one
+//! where nobody does.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+mod host;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::select;
+use futures::{FutureExt, Stream, StreamExt};
 use multicast::{Contact, Node, NodeId};
-use nodeset::client::{Client, Contacts, Proofs, RegistryStatus, Standing, StartError};
-use nodeset::server::{Options, Server};
-use nodeset::{ProcessKey, Registration};
+use nodeset::Registration;
+use nodeset::client::{Client, Contacts, Enrolments, RegistryStatus, Standing, StartError};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::settings;
+use host::Host;
 
 /// How long a start waits for a registry or a peer that is being started at the same time.
 const START_PATIENCE: Duration = Duration::from_secs(3);
@@ -29,11 +31,6 @@ const POLL: Duration = Duration::from_millis(50);
 const KNOCK: Duration = Duration::from_secs(1);
 /// How long to wait for the first list of a registry that answers: usually a round trip.
 const FIRST_LIST: Duration = Duration::from_secs(1);
-/// Before taking over a registry: long enough for one that is being restarted to have its address back, and apart
-/// for every instance.
-const TAKEOVER_MIN: Duration = Duration::from_millis(400);
-/// How far apart instances try.
-const TAKEOVER_SPREAD: Duration = Duration::from_millis(800);
 
 /// Registrations, for as long as this lives.
 #[derive(Debug)]
@@ -55,6 +52,8 @@ pub struct Plan<'a> {
     pub peers: &'a [SocketAddr],
     pub nick: &'a str,
     pub room: &'a str,
+    /// Who this is.
+    pub credentials: Arc<Credentials>,
 }
 
 /// Registers, and returns when a registry or a peer was reached.
@@ -76,19 +75,36 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     {
         let _ = plan.notices.send(notice).await;
     }
-    // A key of its own until the node has an identity: what the registry says of others is where to dial, and whom one
-    // meets there says itself who it is.
-    let key = ProcessKey::generate().map_err(|error| Exit::Unexpected(error.to_string()))?;
-    let registration = Registration::new(key.node(), plan.nick, node.addr()).with_rooms([plan.room]);
-    let mut client = match Client::start(&names, registration, key.into(), Proofs::local()) {
+    let credentials = plan.credentials;
+    let registration = Registration::new(credentials.key.node(), plan.nick, node.addr()).with_rooms([plan.room]);
+    let (key, proofs) = (credentials.key.clone(), credentials.proofs.clone());
+    let (evicted, own_eviction) = oneshot::channel();
+    let mut client = match Client::start(&names, registration, key, proofs) {
         Ok((client, contacts)) => {
-            node.contacts(introductions(contacts, plan.room.to_owned()));
+            let own = own_eviction
+                .into_stream()
+                .filter_map(async |node| Some(Contact::Evicted { node: node.ok()? }));
+            node.contacts(select(introductions(contacts, plan.room.to_owned()), own));
             Some(client)
         }
         Err(StartError::NoRegistry) => None,
         Err(refusal) => return Err(Exit::Usage(advice(&refusal))),
     };
-    let missing = reach(&mut client, plan.peers).await?;
+    let mut vouched = Vouched {
+        enrolments: client.as_ref().map(Client::enrolments),
+        credentials,
+        by_self: None,
+        some: false,
+    };
+    let missing = reach(&mut client, &mut vouched, plan.peers).await.map_err(|exit| {
+        let trouble = host.as_mut().and_then(|host| host.trouble.take());
+        trouble.map_or(exit, |trouble| {
+            Exit::ProfileInUse(format!("cannot serve a registry: {trouble}"))
+        })
+    })?;
+    if !vouched.some {
+        vouched.by_self = Some(vouched.credentials.vouch_for_self(plan.nick)?);
+    }
     for text in missing {
         let _ = plan.notices.send(text).await;
     }
@@ -99,6 +115,9 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         let keeper = Keeper {
             client,
             host,
+            vouched,
+            node: node.id(),
+            evicted: Some(evicted),
             status: tell_status,
             notices: plan.notices,
         };
@@ -109,6 +128,48 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         stop: Some(stop),
         task,
     })
+}
+
+/// Who vouches for this process.
+struct Vouched {
+    enrolments: Option<Enrolments>,
+    credentials: Arc<Credentials>,
+    /// Without a registry it does so itself.
+    by_self: Option<JoinHandle<()>>,
+    some: bool,
+}
+
+impl Vouched {
+    /// Takes what there is by now.
+    fn take(&mut self) {
+        while let Some(enrolment) = self
+            .enrolments
+            .as_mut()
+            .and_then(|some| some.next().now_or_never())
+            .flatten()
+        {
+            self.credentials.accept(&enrolment);
+            self.some = true;
+        }
+    }
+
+    /// Takes what comes, for ever.
+    async fn keep_taking(&mut self) {
+        if let Some(enrolments) = &mut self.enrolments {
+            while let Some(enrolment) = enrolments.next().await {
+                self.credentials.accept(&enrolment);
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for Vouched {
+    fn drop(&mut self) {
+        if let Some(task) = &self.by_self {
+            task.abort();
+        }
+    }
 }
 
 impl Registries {
@@ -136,14 +197,14 @@ pub fn words(standing: &Standing) -> String {
     match standing {
         Standing::Connecting => "connecting".to_owned(),
         Standing::Registered => "registered".to_owned(),
-        Standing::Refused(why) => format!("refused: {why}"),
+        Standing::Refused(why) | Standing::Evicted(why) => format!("refused: {why}"),
         Standing::Unreachable(why) => format!("unreachable: {why}"),
         _ => "unknown".to_owned(),
     }
 }
 
 /// Waits for a registry or a peer; returns what to say about registries that do not answer.
-async fn reach(client: &mut Option<Client>, peers: &[SocketAddr]) -> Result<Vec<String>, Exit> {
+async fn reach(client: &mut Option<Client>, vouched: &mut Vouched, peers: &[SocketAddr]) -> Result<Vec<String>, Exit> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
         // A node dials only once it has joined something, which this start has not; so peers are tried from here.
@@ -153,6 +214,7 @@ async fn reach(client: &mut Option<Client>, peers: &[SocketAddr]) -> Result<Vec<
         if registered && let Some(client) = client {
             let _ = timeout(FIRST_LIST, client.settled()).await;
         }
+        vouched.take();
         if registered || troubles.iter().any(Option::is_none) {
             return Ok(complaints(&status));
         }
@@ -175,7 +237,10 @@ async fn knock(peer: SocketAddr) -> Option<String> {
 fn complaints(status: &[RegistryStatus]) -> Vec<String> {
     let bad = status.iter().filter(|one| {
         let standing = &one.standing;
-        matches!(standing, Standing::Refused(_) | Standing::Unreachable(_))
+        matches!(
+            standing,
+            Standing::Refused(_) | Standing::Evicted(_) | Standing::Unreachable(_)
+        )
     });
     bad.map(|one| {
         format!(
@@ -189,11 +254,11 @@ fn complaints(status: &[RegistryStatus]) -> Vec<String> {
 
 fn nobody(status: &[RegistryStatus], peers: impl Iterator<Item = String>) -> Exit {
     let registries = status.iter().map(|one| match &one.standing {
-        Standing::Refused(why) | Standing::Unreachable(why) => why.clone(),
+        Standing::Refused(why) | Standing::Evicted(why) | Standing::Unreachable(why) => why.clone(),
         other => format!("{}: {}", one.registry, words(other)),
     });
     let list = registries.chain(peers).collect::<Vec<_>>().join("; ");
-    let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_));
+    let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_) | Standing::Evicted(_));
     if !status.is_empty() && status.iter().all(refused) {
         return Exit::Refused(format!("every registry refuses: {list}"));
     }
@@ -208,7 +273,7 @@ fn advice(refusal: &StartError) -> String {
 }
 
 /// What nodeset says of peers, for multicast: those in this room, each with the address that it prefers.
-fn introductions(contacts: Contacts, room: String) -> impl futures::Stream<Item = Contact> + Send {
+fn introductions(contacts: Contacts, room: String) -> impl Stream<Item = Contact> + Send {
     contacts.map(move |contact| match contact {
         nodeset::client::Contact::Live { id, addrs, rooms, .. } => {
             let node = NodeId(id.to_bytes());
@@ -220,62 +285,20 @@ fn introductions(contacts: Contacts, room: String) -> impl futures::Stream<Item 
         nodeset::client::Contact::Gone { id } => Contact::Gone {
             node: NodeId(id.to_bytes()),
         },
-        nodeset::client::Contact::Evicted { id } => Contact::Gone {
+        nodeset::client::Contact::Evicted { id } => Contact::Evicted {
             node: NodeId(id.to_bytes()),
         },
         nodeset::client::Contact::Unknown => Contact::Unknown,
     })
 }
 
-/// The registry that nobody named and somebody must serve.
-struct Host {
-    addr: String,
-    seed: [u8; 16],
-    attempts: u8,
-    serving: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Host {
-    fn new(addr: &str, node: NodeId) -> Self {
-        Self {
-            addr: addr.to_owned(),
-            seed: node.0,
-            attempts: 0,
-            serving: None,
-        }
-    }
-
-    /// Serves the registry if nobody else does; says so then.
-    fn try_to_serve(&mut self) -> Option<String> {
-        self.attempts = self.attempts.wrapping_add(1);
-        let addr = &self.addr;
-        let listener = match TcpListener::bind(addr) {
-            Ok(listener) => listener,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return None,
-            Err(error) => {
-                tracing::warn!("cannot serve a registry on {addr}: {error}");
-                return None;
-            }
-        };
-        let server = Server::new(Options::default()).ok()?;
-        // It ends with the process: whoever takes over begins anew, within one lease.
-        self.serving = Some(tokio::spawn(server.run(vec![listener], std::future::pending())));
-        Some(format!("no registry answers on {addr}: this chat serves one there"))
-    }
-
-    /// When to try next, unless it is served here: different for every instance and attempt.
-    fn next_attempt(&self) -> Option<Instant> {
-        if self.serving.as_ref().is_some_and(|serving| !serving.is_finished()) {
-            return None;
-        }
-        let part = self.seed[usize::from(self.attempts) % self.seed.len()];
-        Some(Instant::now() + TAKEOVER_MIN + TAKEOVER_SPREAD * u32::from(part) / 256)
-    }
-}
-
 struct Keeper {
     client: Client,
     host: Option<Host>,
+    vouched: Vouched,
+    node: NodeId,
+    /// Tells the node that it was evicted itself.
+    evicted: Option<oneshot::Sender<NodeId>>,
     status: watch::Sender<Vec<RegistryStatus>>,
     notices: mpsc::Sender<String>,
 }
@@ -288,6 +311,10 @@ impl Keeper {
             let unreachable = status
                 .iter()
                 .all(|one| matches!(one.standing, Standing::Unreachable(_)));
+            let out = status.iter().any(|one| matches!(one.standing, Standing::Evicted(_)));
+            if let Some(evicted) = self.evicted.take_if(|_| out) {
+                let _ = evicted.send(self.node);
+            }
             self.status.send_replace(status);
             attempt = match (&self.host, unreachable) {
                 (Some(host), true) => attempt.or_else(|| host.next_attempt()),
@@ -296,6 +323,7 @@ impl Keeper {
             tokio::select! {
                 _ = &mut stopped => break,
                 () = self.client.status_changed() => {}
+                () = self.vouched.keep_taking() => {}
                 () = at(attempt) => {
                     attempt = None;
                     if let Some(notice) = self.host.as_mut().and_then(Host::try_to_serve) {

@@ -7,6 +7,7 @@ mod show;
 mod signals;
 mod start;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use multicast::Member;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use crate::app::clean;
 use crate::cli::{Send, Tail};
 use crate::console::Console;
+use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::input::Typed;
 use crate::profile;
@@ -54,6 +56,7 @@ pub enum Cause {
     Counted,
     NotReachable,
     Refused,
+    Evicted,
     Broken,
 }
 
@@ -69,6 +72,7 @@ impl Cause {
             Self::Counted => "counted",
             Self::NotReachable => "not_reachable",
             Self::Refused => "refused",
+            Self::Evicted => "evicted",
             Self::Broken => "broken",
         }
     }
@@ -98,10 +102,11 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
         let signals =
             Signals::new().map_err(|error| Exit::Unexpected(format!("cannot listen for signals: {error}")))?;
         let claim = profile::claim(&settings)?;
-        let node = start::bind(&settings, &claim.nick).await?;
-        Ok((signals, claim, node))
+        let credentials = Arc::new(Credentials::open(&settings)?);
+        let node = start::bind(&settings, &claim.nick, &credentials).await?;
+        Ok((signals, claim, credentials, node))
     };
-    let (mut signals, claim, node) = match prepared.await {
+    let (mut signals, claim, credentials, node) = match prepared.await {
         Ok(prepared) => prepared,
         Err(exit) => return Ended { exit, hasty: false },
     };
@@ -112,7 +117,7 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
     }
     let starting = async {
         show.flush().await;
-        let started = start::join(&settings, &job, &claim.nick, &node, &mut show).await?;
+        let started = start::join(&settings, &job, (&claim.nick, credentials), &node, &mut show).await?;
         if matches!(job, Job::Send(_)) {
             start::somebody(&started.sender, &settings.room).await?;
         }
@@ -147,6 +152,9 @@ fn verdict(cause: Cause, lacking: &[Member]) -> Exit {
     match cause {
         Cause::Terminated | Cause::OutputClosed => Exit::Clean,
         Cause::Interrupted => Exit::Interrupted,
+        Cause::Evicted => {
+            Exit::Refused("this chat was evicted: whoever runs the registry let it in no more".to_owned())
+        }
         Cause::Broken => Exit::Unexpected("the group ended by itself; please report what stands above".to_owned()),
         _ if lacking.is_empty() => Exit::Clean,
         _ => Exit::Unconfirmed(lacking.iter().map(|member| clean::name(&member.name)).collect()),

@@ -62,6 +62,10 @@ pub struct Settings {
     pub chosen: bool,
     pub profile: String,
     pub ephemeral: bool,
+    /// Where the profile keeps its keys; none without a profile.
+    pub keys: Option<PathBuf>,
+    /// How to be let in by a registry of somebody else, once.
+    pub invite: Option<String>,
     pub room: String,
     pub listen: SocketAddr,
     pub advertise: Option<SocketAddr>,
@@ -149,6 +153,13 @@ impl Table<'_> {
             .iter()
             .any(|back| self.rows[self.rows.len() - 1 - back].2 != Source::Default);
         let ephemeral = self.switch("ephemeral", flags.ephemeral, file.ephemeral);
+        let data = xdg("XDG_DATA_HOME", ".local/share").filter(|_| !ephemeral && !names::is_dots(&profile));
+        let keys = data.map(|data| data.join(&profile).join("keys"));
+        let invite = flags.invite.filter(|invite| !invite.is_empty());
+        // The text itself is a secret.
+        let shown = if invite.is_some() { "(given)" } else { "" };
+        let source = self.source("invite", invite.is_some(), false);
+        self.rows.push(("invite", shown.to_owned(), source));
 
         let room = self.text("room", flags.room, file.room, "lobby");
         let room = room.strip_prefix('#').unwrap_or(&room).to_owned();
@@ -183,6 +194,8 @@ impl Table<'_> {
             chosen,
             profile,
             ephemeral,
+            keys,
+            invite,
             room,
             listen,
             advertise,

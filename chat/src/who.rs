@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nodeset::client::{self, Proofs};
+use nodeset::client;
 
 use crate::app::clean;
 use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Who};
+use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::session::now;
 use crate::settings::{Format, Registries, Settings};
@@ -17,20 +18,23 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// Asks every registry and prints the union.
 pub async fn run(settings: &Settings) -> Exit {
-    let registries = match &settings.registries {
-        Registries::Named(names) => names.clone(),
-        Registries::Default(name) => vec![name.clone()],
+    let credentials = match Credentials::open(settings) {
+        Ok(credentials) => credentials,
+        Err(exit) => return exit,
+    };
+    let registries = match credentials.registries(settings) {
+        Registries::Named(names) => names,
+        Registries::Default(name) => vec![name],
         Registries::None => {
             let text = "`chat who` asks a registry: name one with --registry, or join with --peer and type /who";
             return Exit::Usage(text.into());
         }
     };
-    let proofs = Proofs::local();
     let answers = registries
         .iter()
-        .map(|registry| client::list(registry, &proofs, ANSWER));
+        .map(|registry| client::list(registry, &credentials.proofs, ANSWER));
     let mut members = BTreeMap::new();
-    let mut troubles = Vec::new();
+    let (mut troubles, mut refused) = (Vec::new(), true);
     for answer in futures::future::join_all(answers).await {
         match answer {
             Ok(entries) => members.extend(
@@ -39,8 +43,14 @@ pub async fn run(settings: &Settings) -> Exit {
                     .filter(|entry| entry.peer.rooms().contains(&settings.room))
                     .map(|entry| (entry.peer.id(), entry.peer)),
             ),
-            Err(trouble) => troubles.push(clean::line(&trouble.to_string())),
+            Err(trouble) => {
+                refused &= trouble.is_refusal();
+                troubles.push(clean::line(&trouble.to_string()));
+            }
         }
+    }
+    if troubles.len() == registries.len() && refused {
+        return Exit::Refused(troubles.join("; "));
     }
     if troubles.len() == registries.len() {
         return Exit::Alone(format!(

@@ -262,6 +262,8 @@ pub enum Standing {
     Registered,
     /// It answers and refuses us; tried again. The text says why, for people.
     Refused(String),
+    /// It answers, and has thrown this process or its profile out; tried again, for that may be undone.
+    Evicted(String),
     /// It does not answer; tried again. The text says why (name does not resolve, connection
     /// refused, no answer in time), for people.
     Unreachable(String),

@@ -178,7 +178,11 @@ impl Session {
         {
             self.own_shown = delivery.dot.seq;
         }
-        let is_broken = matches!(event, Event::Broken { .. });
+        let over = match event {
+            Event::Broken { .. } => Some(Cause::Broken),
+            Event::Evicted => Some(Cause::Evicted),
+            _ => None,
+        };
         self.show.take(match event {
             Event::Delivered(delivery) => Input::Said {
                 stamp: delivery.stamp(),
@@ -188,8 +192,8 @@ impl Session {
             },
             other => Input::Heard(other),
         });
-        if is_broken {
-            self.leave(Cause::Broken, String::new(), Duration::ZERO);
+        if let Some(cause) = over {
+            self.leave(cause, String::new(), Duration::ZERO);
         }
         if let Job::Tail(tail) = &self.job
             && tail.count.is_some_and(|count| self.show.messages() >= count)

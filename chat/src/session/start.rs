@@ -1,6 +1,7 @@
 //! From settings to a member: binding, finding others, joining.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::show::Show;
 use super::{Cause, Job};
 use crate::app::clean;
+use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::registries::{self, Plan, Registries};
 use crate::settings::Settings;
@@ -34,8 +36,9 @@ pub struct Started {
 }
 
 /// A node as the settings want it.
-pub async fn bind(settings: &Settings, nick: &str) -> Result<Node, Exit> {
+pub async fn bind(settings: &Settings, nick: &str, credentials: &Credentials) -> Result<Node, Exit> {
     let mut options = Options::new(nick)
+        .with_identity(credentials.identity.clone())
         .with_listen(settings.listen)
         .with_grace(settings.grace);
     if let Some(advertise) = settings.advertise {
@@ -54,7 +57,7 @@ pub async fn bind(settings: &Settings, nick: &str) -> Result<Node, Exit> {
 pub async fn join(
     settings: &Settings,
     job: &Job,
-    nick: &str,
+    (nick, credentials): (&str, Arc<Credentials>),
     node: &Node,
     show: &mut Show,
 ) -> Result<Started, (Cause, Exit)> {
@@ -70,12 +73,13 @@ pub async fn join(
     }
     let (tell, mut notices) = mpsc::channel(NOTICES);
     let plan = Plan {
-        registries: &settings.registries,
+        registries: &credentials.registries(settings),
         may_serve: !matches!(job, Job::Send(_)),
         notices: tell,
         peers: &peers,
         nick,
         room: &settings.room,
+        credentials: credentials.clone(),
     };
     let registries = registries::start(plan, node).await.map_err(|exit| match exit {
         Exit::Refused(_) => (Cause::Refused, exit),

@@ -235,7 +235,7 @@ impl Link {
             Err(AskError::Refused(Refusal::Stale)) => Ok(lease), // a later one was heard already
             Err(AskError::Refused(refusal)) => {
                 self.change(|state| {
-                    state.standing = Standing::Refused(refusal.to_string());
+                    state.standing = standing(&AskError::Refused(refusal));
                     state.believed_until = None;
                 });
                 Ok(lease)
@@ -347,6 +347,7 @@ impl Link {
 
 fn standing(error: &AskError) -> Standing {
     match error {
+        AskError::Refused(refusal @ Refusal::Evicted { .. }) => Standing::Evicted(refusal.to_string()),
         refusal if refusal.is_refusal() => Standing::Refused(refusal.to_string()),
         other => Standing::Unreachable(other.to_string()),
     }
