@@ -15,6 +15,7 @@ use crate::authority::Authority;
 use crate::invite::InviteId;
 use crate::key::{Signature, node_id};
 use crate::peer::{PeerId, check_nick};
+use crate::printable::printable;
 use crate::private::PrivateError;
 use crate::proof::Exported;
 use crate::protocol::{InviteRefusal, InviteState, ProfileProof, Proof, Refusal};
@@ -174,7 +175,9 @@ impl Office {
                 if !exported.is_invited(&kept, &proof) {
                     return Err(InviteRefusal::Wrong.into());
                 }
-                Ok((false, desk.book.admit(id, profile, &name, now)?))
+                let by = desk.book.admit(id, profile, &name, now)?;
+                tracing::info!(target: "nodeset::server", "admit {} by invite {id}", printable(&name));
+                Ok((false, by))
             }
         })
         .await
