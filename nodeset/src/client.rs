@@ -12,8 +12,10 @@
 mod ask;
 mod connection;
 mod contacts;
+mod error;
 mod link;
 mod proofs;
+mod reach;
 mod view;
 
 use std::fmt;
@@ -26,8 +28,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::ask::{InviteFailure, enrol, evict, health, introduce, invite, invites, list, pardon, revoke};
-pub use self::connection::{AskError, Watch};
+pub use self::connection::Watch;
 pub use self::contacts::{Contacts, Enrolments};
+pub use self::error::AskError;
 use self::link::{Link, LinkState, Wish};
 pub use self::proofs::{Enrolment, Proofs};
 use crate::key::ProcessKey;

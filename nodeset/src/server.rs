@@ -231,7 +231,7 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept_any(&listeners) => porch.on_accepted(accepted).await,
+                accepted = accept_any(&listeners), if porch.has_room() => porch.on_accepted(accepted).await,
                 Some(_) = porch.connections.join_next() => {}
             }
         }
@@ -262,6 +262,11 @@ struct Porch {
 }
 
 impl Porch {
+    /// Whoever has to go is gone only when its task has run; until then its descriptor is taken.
+    fn has_room(&self) -> bool {
+        self.connections.len() < self.door.most() + door::STRANGERS_MAX * 2
+    }
+
     async fn on_accepted(&mut self, accepted: io::Result<TcpStream>) {
         let stream = match accepted {
             Ok(stream) => stream,
@@ -278,6 +283,9 @@ impl Porch {
         }
         let connection = connection::serve(stream, from, self.house.clone(), pass, go);
         self.connections.spawn(connection);
+        if crowded {
+            tokio::task::yield_now().await; // lets those go who have to
+        }
     }
 
     /// One line for many: whoever floods the port must not flood the log.

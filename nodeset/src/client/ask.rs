@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::connection::{AskError, Connection, Papers};
+use super::connection::{Connection, Papers};
+use super::error::AskError;
 use super::proofs::{Enrolment, Proofs};
 use crate::credential::Credential;
 use crate::invite::{Invite, InviteError, InviteId};

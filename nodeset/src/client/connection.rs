@@ -1,35 +1,25 @@
 //! One connection to one registry: whom it has there, who asks, and questions with answers.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tarpc::client::{Channel, Config, RpcError};
 use tarpc::{ChannelError, context};
-use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
+use super::error::AskError;
 use super::proofs::{Enrolment, Proofs};
-use crate::authority::fingerprint;
-use crate::key::{ProcessKey, hex};
+use super::reach::{connect, resolve, shake_hands, stranger};
+use crate::key::ProcessKey;
 use crate::peer::PeerId;
-use crate::printable::printable;
 use crate::proof::Exported;
 use crate::protocol::{Answer, News, PROTOCOL_VERSION, Position, ProfileProof, Proof, Refusal, Request, millis};
 use crate::rpc::ClientCodec;
-use crate::tls::{self, Authentic};
+use crate::tls::Authentic;
 
-/// How long one address may take to accept a connection: three round trips on the worst network
-/// that a registry is worth having on.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 4;
 /// Requests in flight on one connection: a renewal, a watch, and those being cancelled.
 const IN_FLIGHT_MAX: usize = 8;
 /// The name of whoever only asks.
@@ -200,43 +190,6 @@ pub(super) struct Proven {
     pub(super) local: bool,
 }
 
-fn stranger(registry: &str, authentic: &Authentic) -> AskError {
-    AskError::Stranger {
-        registry: registry.into(),
-        fingerprint: hex(&authentic.fingerprint),
-    }
-}
-
-async fn shake_hands(
-    registry: &str,
-    stream: TcpStream,
-    papers: Papers<'_>,
-) -> Result<(TlsStream<TcpStream>, Authentic, Exported), AskError> {
-    let failed = |why: String| AskError::Handshake {
-        registry: registry.into(),
-        why,
-    };
-    let (proofs, anyone) = (papers.proofs.clone(), papers.anyone);
-    let earlier = papers.enrolled.map(|(enrolled, _)| fingerprint(&enrolled.root));
-    let knows = move |shown: &[u8; 32]| anyone || earlier.as_ref() == Some(shown) || proofs.know(shown);
-    let shown = papers.enrolled.map(|(enrolled, key)| tls::Shown {
-        key,
-        chain: &enrolled.chain,
-        root: &enrolled.root,
-    });
-    let (config, seen) = tls::client(knows, shown).map_err(|error| failed(error.to_string()))?;
-    let name = tls::server_name().map_err(|error| failed(error.to_string()))?;
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let authentic = seen.take();
-    let stream = connected.map_err(|error| match &authentic {
-        Some(authentic) if !authentic.known => stranger(registry, authentic),
-        _ => failed(tls::words(&error)),
-    })?;
-    let exported = tls::exported(stream.get_ref().1).map_err(|error| failed(error.to_string()))?;
-    let authentic = authentic.ok_or_else(|| failed("it showed no authority".into()))?;
-    Ok((stream, authentic, exported))
-}
-
 /// What the other side has against us, if that is why the connection ended: a certificate of ours
 /// is judged only after the handshake is over for this end.
 fn refused_by<E: std::error::Error + 'static>(error: &ChannelError<E>) -> Option<String> {
@@ -327,44 +280,6 @@ impl Drop for Pump {
     }
 }
 
-async fn resolve(registry: &str) -> Result<Vec<SocketAddr>, AskError> {
-    if let Ok(addr) = registry.parse() {
-        return Ok(vec![addr]);
-    }
-    let failed = |why: String| AskError::Resolve {
-        registry: registry.into(),
-        why,
-    };
-    // A thread of its own, not one of the runtime's: the system's resolver may block for long,
-    // and a program that ends must not wait for it.
-    let (found, finding) = oneshot::channel();
-    let name = registry.to_owned();
-    let search = move || drop(found.send(name.to_socket_addrs().map(Vec::from_iter)));
-    let thread = std::thread::Builder::new().name("nodeset-resolve".into());
-    thread.spawn(search).map_err(|error| failed(error.to_string()))?;
-    match finding.await {
-        Ok(Ok(addrs)) if addrs.is_empty() => Err(failed("it has no address".into())),
-        Ok(Ok(addrs)) => Ok(addrs),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed("the resolver gave up".into())),
-    }
-}
-
-async fn connect(registry: &str, addrs: &[SocketAddr]) -> Result<TcpStream, AskError> {
-    let mut why = String::new();
-    for addr in addrs.iter().take(ADDRESSES_MAX) {
-        match timeout(CONNECT_MAX, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => why = error.to_string(),
-            Err(_) => why = format!("no connection within {CONNECT_MAX:?}"),
-        }
-    }
-    Err(AskError::Connect {
-        registry: registry.into(),
-        why,
-    })
-}
-
 /// Follows one registry without registering: for tools. A program that is itself a peer uses
 /// [`super::Client`].
 pub struct Watch {
@@ -411,88 +326,5 @@ impl fmt::Debug for Watch {
             .field("registry", &self.registry)
             .field("at", &self.at)
             .finish()
-    }
-}
-
-/// Why a question was not answered. Except where noted, nothing changed at the registry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AskError {
-    /// The registry's name has no address.
-    #[error("{} does not resolve: {why}", printable(.registry))]
-    Resolve {
-        /// As it was given.
-        registry: String,
-        /// What the resolver says.
-        why: String,
-    },
-    /// No connection.
-    #[error("no registry answers on {}: {why}", printable(.registry))]
-    Connect {
-        /// As it was given.
-        registry: String,
-        /// What the system says.
-        why: String,
-    },
-    /// No answer in time. Whether the registry acted is unknown.
-    #[error("{} did not answer within {waited:?}", printable(.registry))]
-    NoAnswer {
-        /// As it was given.
-        registry: String,
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// The connection ended before the answer. Whether the registry acted is unknown.
-    #[error("{} closed the connection (is it a nodesetd?)", printable(.registry))]
-    Closed {
-        /// As it was given.
-        registry: String,
-    },
-    /// An answer to something else.
-    #[error("{} gave an answer to another question", printable(.registry))]
-    Confused {
-        /// As it was given.
-        registry: String,
-    },
-    /// No TLS with it. Nothing was asked.
-    #[error("{}: {why}", printable(.registry))]
-    Handshake {
-        /// As it was given.
-        registry: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// It is of an authority that nothing here knows, so nothing was told to it.
-    #[error(
-        "the registry at {} (fingerprint {fingerprint}) is not of this user, and does not know you: ask for an invite \
-         (`nodesetd invite`) and use --invite", printable(.registry)
-    )]
-    Stranger {
-        /// As it was given.
-        registry: String,
-        /// SHA-256 of the authority's certificate, in hexadecimal digits.
-        fingerprint: String,
-    },
-    /// It ended the connection over the certificate that was shown to it.
-    #[error("{} does not accept this process's certificate ({alert})", printable(.registry))]
-    NotAccepted {
-        /// As it was given.
-        registry: String,
-        /// TLS's word for it.
-        alert: String,
-    },
-    /// The registry said no.
-    #[error(transparent)]
-    Refused(Refusal),
-}
-
-impl AskError {
-    /// Whether there is a registry that refuses, rather than none that answers: asking again
-    /// without another proof changes nothing. Programs exit with 4 then, otherwise with 3.
-    pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Stranger { .. } | Self::NotAccepted { .. } | Self::Refused(_)
-        )
     }
 }

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
 use super::Standing;
-use super::connection::{AskError, Calls, Connection, Papers};
+use super::connection::{Calls, Connection, Papers};
+use super::error::AskError;
 use super::proofs::{Enrolment, Proofs};
 use super::view::View;
 use crate::key::ProcessKey;

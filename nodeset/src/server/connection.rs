@@ -1,6 +1,8 @@
 //! One connection: who it is comes first, then requests are taken one by one and answered in order; only watches wait aside,
 //! so that they hold up nothing else. Nothing more is read while an answer is not taken.
 
+mod introduction;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -21,13 +23,12 @@ use tokio_util::codec::Framed;
 
 use super::door::Pass;
 use super::office::{Badge, Office, Refused};
-use super::operator;
 use super::owner::Mail;
 use super::stats::Stats;
 use crate::peer::PeerId;
 use crate::printable::printable;
 use crate::proof::Exported;
-use crate::protocol::{Answer, Health, Limited, PROTOCOL_VERSION, Refusal, Request, millis};
+use crate::protocol::{Answer, Health, PROTOCOL_VERSION, Refusal, Request, millis};
 use crate::registry::{Ask, Caller};
 use crate::rpc::RegistryCodec;
 use crate::tls;
@@ -273,80 +274,6 @@ impl Desk {
             answer => answer,
         };
         self.answer(id, answer).await.map(|()| None)
-    }
-
-    /// Whether whoever is at the other end may ask this.
-    fn may(&self, request: &Request) -> Result<(), Refusal> {
-        let own = |id: &PeerId| match self.badge.node() {
-            Some(node) if node == *id => Ok(()),
-            _ => Err(Refusal::NotYours),
-        };
-        match request {
-            Request::Hello { .. } | Request::Health | Request::Prove { .. } => Ok(()),
-            _ if !self.badge.is_known() => Err(Refusal::Unproven),
-            Request::List | Request::Watch { .. } | Request::Enrol { .. } => Ok(()),
-            Request::Register { claim, .. } => own(&claim.id),
-            Request::Leave { id, .. } => own(id),
-            Request::Evict { .. }
-            | Request::Pardon { .. }
-            | Request::Invite { .. }
-            | Request::Invites
-            | Request::Revoke { .. } => match self.badge.operator {
-                true => Ok(()),
-                false => Err(Refusal::NotOperator),
-            },
-        }
-    }
-
-    async fn on_introduction(&mut self, id: u64, request: Request) -> Result<(), End> {
-        let answer = match request {
-            Request::Prove { proof, profile, name } => {
-                let proven = self.house.office.prove(self.exported, proof, profile, name).await;
-                proven.map(|(operator, by)| {
-                    let by = Some(by);
-                    let member = self.badge.member.take();
-                    let badge = Badge { operator, by, member };
-                    (badge, Answer::Proven { operator })
-                })
-            }
-            Request::Enrol {
-                public,
-                name,
-                possession,
-            } => {
-                let (office, badge) = (&self.house.office, self.badge.clone());
-                let issued = office.enrol(self.exported, badge, public, name, possession).await;
-                issued.map(|(badge, chain, life)| {
-                    let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
-                    (badge, Answer::Issued { chain, life_ms })
-                })
-            }
-            _ => Err(Refusal::Unproven), // is called with these only
-        };
-        match answer {
-            Ok((badge, answer)) => {
-                self.introduce(id, badge).await?;
-                self.answer(id, answer).await
-            }
-            Err(refusal) => self.refuse(id, refusal).await,
-        }
-    }
-
-    /// From now on it is known who this is.
-    async fn introduce(&mut self, id: u64, badge: Badge) -> Result<(), End> {
-        if let Err(full) = self.pass.introduce() {
-            self.house.stats.count_refused_connection();
-            self.refuse(id, Refusal::Limit(Limited::Connections)).await?;
-            return Err(End::Broken(full.to_string()));
-        }
-        self.badge = badge;
-        self.check_badge()
-    }
-
-    async fn on_operator(&mut self, id: u64, request: Request) -> Result<(), End> {
-        let answer = operator::answer(request, &self.house.office, &self.house.mail).await;
-        let answer = answer.ok_or_else(stopping)?;
-        self.answer(id, answer.unwrap_or_else(Answer::Refused)).await
     }
 
     async fn on_hello(&mut self, id: u64, theirs: u16) -> Result<(), End> {

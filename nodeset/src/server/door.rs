@@ -47,6 +47,11 @@ impl Door {
         }
     }
 
+    /// Most connections of whom it is known who they are.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Lets a stranger in, until the pass is dropped. The receiver is ready when it must go to
     /// make room for another. Returns whether somebody had to.
     pub(super) fn enter(door: &Arc<Self>, ip: IpAddr) -> (Pass, oneshot::Receiver<()>, bool) {

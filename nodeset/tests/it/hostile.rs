@@ -54,6 +54,24 @@ async fn nonsense_closes_its_own_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn whoever_does_not_say_who_it_is_has_to_go() {
+    let registry = Running::start(lease(5_000));
+    let mut silent = TcpStream::connect(registry.addr).await.expect("connect");
+    let no_hello = Raw::open(registry.addr).await;
+    let mut no_proof = Raw::open(registry.addr).await;
+    no_proof.hello().await;
+    let mut known = Raw::enrolled(registry.addr, 1).await;
+    let mut rest = Vec::new();
+    let ends = async { tokio::join!(silent.read_to_end(&mut rest), no_hello.closed(), no_proof.closed()) };
+    drop(soon("all three to be closed", ends).await);
+    assert_eq!(
+        known.ask(Request::List).await,
+        Answer::List(Vec::new()),
+        "who is known may stay"
+    );
+}
+
+#[tokio::test]
 async fn hostile_deadlines_hurt_nobody() {
     let registry = Running::start(lease(5_000));
     let mut raw = Raw::enrolled(registry.addr, 1).await;

@@ -217,7 +217,8 @@ async fn ten_thousand_silent_connections_disturb_nobody() {
     assert!(ana.is_registered(), "{:?}", ana.status());
     let pid = daemon.child.id().expect("running");
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("Linux").count();
-    assert!(descriptors < 300, "{descriptors} descriptors");
+    // 2 * 256 + 64 that may be known, 3 * 128 that are not, and its own few.
+    assert!(descriptors < 1_000, "{descriptors} descriptors");
     daemon.signal("-TERM").await;
     let (_, _, log) = daemon.ended().await;
     assert!(log.len() < 20, "{} lines", log.len());
