@@ -85,6 +85,8 @@ pub(crate) async fn connect(addr: SocketAddr, cluster: &str, shown: Option<Shown
     };
     let name = ServerName::try_from(format!("{cluster}.nodeset")).expect("a name");
     let socket = TcpStream::connect(addr).await.expect("connects");
+    // Else what is said after the handshake would wait for the other side to acknowledge that.
+    socket.set_nodelay(true).expect("it is open");
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, socket);
     soon("a handshake", connecting)
         .await
