@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use multicast::{Identity, IdentityError};
@@ -31,6 +32,7 @@ pub struct Credentials {
     dir: Option<PathBuf>,
     /// Registries that let this profile in before.
     known: Vec<String>,
+    vouched_for: AtomicBool,
 }
 
 impl Credentials {
@@ -68,6 +70,7 @@ impl Credentials {
             proofs,
             dir: settings.keys.clone(),
             known,
+            vouched_for: AtomicBool::new(false),
         })
     }
 
@@ -89,6 +92,11 @@ impl Credentials {
         }
     }
 
+    /// Whether somebody vouches for this process by now.
+    pub fn are_vouched_for(&self) -> bool {
+        self.vouched_for.load(Ordering::Acquire)
+    }
+
     /// A registry vouches for this process, anew perhaps.
     pub fn accept(&self, enrolment: &Enrolment) {
         let credential = multicast::Credential {
@@ -98,6 +106,7 @@ impl Credentials {
         if let Err(error) = self.identity.add(credential) {
             tracing::warn!("a certificate of {} cannot be used: {error}", enrolment.registry);
         }
+        self.vouched_for.store(true, Ordering::Release);
         if let (Some(dir), false) = (&self.dir, enrolment.local)
             && let Err(error) = enrolment.credential().store(dir)
         {

@@ -12,7 +12,7 @@ use futures::stream::select;
 use futures::{FutureExt, Stream, StreamExt};
 use multicast::{Contact, Node, NodeId};
 use nodeset::Registration;
-use nodeset::client::{Client, Contacts, Enrolments, RegistryStatus, Standing, StartError};
+use nodeset::client::{Client, Contacts, Enrolment, RegistryStatus, Standing, StartError};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -38,6 +38,8 @@ pub struct Registries {
     status: watch::Receiver<Vec<RegistryStatus>>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
+    /// Renews the certificate of whoever vouches for itself.
+    by_self: Option<JoinHandle<()>>,
 }
 
 /// How to take part.
@@ -77,9 +79,11 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     }
     let credentials = plan.credentials;
     let registration = Registration::new(credentials.key.node(), plan.nick, node.addr()).with_rooms([plan.room]);
-    let (key, proofs) = (credentials.key.clone(), credentials.proofs.clone());
+    let shown = (credentials.key.clone(), credentials.proofs.clone());
+    let mine = credentials.clone();
+    let enrolled = move |enrolment: &Enrolment| mine.accept(enrolment);
     let (evicted, own_eviction) = oneshot::channel();
-    let mut client = match Client::start(&names, registration, key, proofs) {
+    let mut client = match Client::start_with(&names, registration, shown, enrolled) {
         Ok((client, contacts)) => {
             let own = own_eviction
                 .into_stream()
@@ -90,21 +94,17 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         Err(StartError::NoRegistry) => None,
         Err(refusal) => return Err(Exit::Usage(advice(&refusal))),
     };
-    let mut vouched = Vouched {
-        enrolments: client.as_ref().map(Client::enrolments),
-        credentials,
-        by_self: None,
-        some: false,
-    };
-    let missing = reach(&mut client, &mut vouched, plan.peers).await.map_err(|exit| {
+    let missing = reach(&mut client, plan.peers).await.map_err(|exit| {
         let trouble = host.as_mut().and_then(|host| host.trouble.take());
         trouble.map_or(exit, |trouble| {
             Exit::ProfileInUse(format!("cannot serve a registry: {trouble}"))
         })
     })?;
-    if !vouched.some {
-        vouched.by_self = Some(vouched.credentials.vouch_for_self(plan.nick)?);
-    }
+    // Whoever has only peers, or whom only they answer, vouches for itself.
+    let by_self = match credentials.are_vouched_for() {
+        true => None,
+        false => Some(credentials.vouch_for_self(plan.nick)?),
+    };
     for text in missing {
         let _ = plan.notices.send(text).await;
     }
@@ -115,7 +115,6 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         let keeper = Keeper {
             client,
             host,
-            vouched,
             node: node.id(),
             evicted: Some(evicted),
             status: tell_status,
@@ -127,44 +126,11 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         status,
         stop: Some(stop),
         task,
+        by_self,
     })
 }
 
-/// Who vouches for this process.
-struct Vouched {
-    enrolments: Option<Enrolments>,
-    credentials: Arc<Credentials>,
-    /// Without a registry it does so itself.
-    by_self: Option<JoinHandle<()>>,
-    some: bool,
-}
-
-impl Vouched {
-    /// Takes what there is by now.
-    fn take(&mut self) {
-        while let Some(enrolment) = self
-            .enrolments
-            .as_mut()
-            .and_then(|some| some.next().now_or_never())
-            .flatten()
-        {
-            self.credentials.accept(&enrolment);
-            self.some = true;
-        }
-    }
-
-    /// Takes what comes, for ever.
-    async fn keep_taking(&mut self) {
-        if let Some(enrolments) = &mut self.enrolments {
-            while let Some(enrolment) = enrolments.next().await {
-                self.credentials.accept(&enrolment);
-            }
-        }
-        std::future::pending().await
-    }
-}
-
-impl Drop for Vouched {
+impl Drop for Registries {
     fn drop(&mut self) {
         if let Some(task) = &self.by_self {
             task.abort();
@@ -204,7 +170,7 @@ pub fn words(standing: &Standing) -> String {
 }
 
 /// Waits for a registry or a peer; returns what to say about registries that do not answer.
-async fn reach(client: &mut Option<Client>, vouched: &mut Vouched, peers: &[SocketAddr]) -> Result<Vec<String>, Exit> {
+async fn reach(client: &mut Option<Client>, peers: &[SocketAddr]) -> Result<Vec<String>, Exit> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
         // A node dials only once it has joined something, which this start has not; so peers are tried from here.
@@ -214,7 +180,6 @@ async fn reach(client: &mut Option<Client>, vouched: &mut Vouched, peers: &[Sock
         if registered && let Some(client) = client {
             let _ = timeout(FIRST_LIST, client.settled()).await;
         }
-        vouched.take();
         if registered || troubles.iter().any(Option::is_none) {
             return Ok(complaints(&status));
         }
@@ -295,7 +260,6 @@ fn introductions(contacts: Contacts, room: String) -> impl Stream<Item = Contact
 struct Keeper {
     client: Client,
     host: Option<Host>,
-    vouched: Vouched,
     node: NodeId,
     /// Tells the node that it was evicted itself.
     evicted: Option<oneshot::Sender<NodeId>>,
@@ -323,7 +287,6 @@ impl Keeper {
             tokio::select! {
                 _ = &mut stopped => break,
                 () = self.client.status_changed() => {}
-                () = self.vouched.keep_taking() => {}
                 () = at(attempt) => {
                     attempt = None;
                     if let Some(notice) = self.host.as_mut().and_then(Host::try_to_serve) {

@@ -31,7 +31,7 @@ pub use self::ask::{InviteFailure, enrol, evict, health, introduce, invite, invi
 pub use self::connection::Watch;
 pub use self::contacts::{Contacts, Enrolments};
 pub use self::error::AskError;
-use self::link::{Link, LinkState, Wish};
+use self::link::{Enrolled, Link, LinkState, Wish};
 pub use self::proofs::{Enrolment, Proofs};
 use crate::key::ProcessKey;
 use crate::peer::{Malformed, PeerId, Registration};
@@ -100,6 +100,21 @@ impl Client {
         key: Arc<ProcessKey>,
         proofs: Proofs,
     ) -> Result<(Self, Contacts), StartError> {
+        Self::start_with(registries, me, (key, proofs), |_| {})
+    }
+
+    /// The same; `enrolled` is called with every certificate that a registry gives, before this process
+    /// is registered there. So whoever learns of it from there can be answered with that certificate.
+    /// It must not block.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing was started.
+    pub fn start_with(
+        registries: &[String],
+        me: Registration,
+        (key, proofs): (Arc<ProcessKey>, Proofs),
+        enrolled: impl Fn(&Enrolment) + Send + Sync + 'static,
+    ) -> Result<(Self, Contacts), StartError> {
         let mut distinct: Vec<String> = Vec::new();
         for registry in registries {
             if !distinct.contains(registry) {
@@ -116,7 +131,7 @@ impl Client {
         if id != key.node() {
             return Err(StartError::NotYours);
         }
-        let proofs = Arc::new(proofs);
+        let (proofs, enrolled): (_, Arc<Enrolled>) = (Arc::new(proofs), Arc::new(enrolled));
         let (wish, wishes) = watch::channel(Wish { claim, leaving: false });
         let (states, states_seen) = watch::channel(vec![LinkState::new(); distinct.len()]);
         let (states, turns) = (Arc::new(states), Arc::new(AtomicU64::new(0)));
@@ -130,6 +145,7 @@ impl Client {
                 holder,
                 key: Arc::clone(&key),
                 proofs: Arc::clone(&proofs),
+                enrolled: Arc::clone(&enrolled),
                 turns,
                 wish,
                 states,

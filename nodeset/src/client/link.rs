@@ -90,6 +90,9 @@ enum End {
     Lost(AskError),
 }
 
+/// Takes certificates as they come.
+pub(super) type Enrolled = dyn Fn(&Enrolment) + Send + Sync;
+
 /// One registry's task.
 pub(super) struct Link {
     pub(super) index: usize,
@@ -97,6 +100,7 @@ pub(super) struct Link {
     pub(super) holder: Holder,
     pub(super) key: Arc<ProcessKey>,
     pub(super) proofs: Arc<Proofs>,
+    pub(super) enrolled: Arc<Enrolled>,
     /// Shared by all links of a client: two names may lead to one registry.
     pub(super) turns: Arc<AtomicU64>,
     pub(super) wish: Wishes,
@@ -169,6 +173,7 @@ impl Link {
     async fn enrol(&self, connection: &Connection, name: &str, local: bool) -> Result<(), AskError> {
         let mut enrolment = connection.enrol(&self.key, name, OPEN_MAX).await?;
         enrolment.local = local;
+        (self.enrolled)(&enrolment);
         self.change(|state| state.enrolment = Some(Arc::new(enrolment)));
         Ok(())
     }
