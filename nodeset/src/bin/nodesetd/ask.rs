@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nodeset::client::{self, AskError, Proofs, Watch};
 use nodeset::protocol::{Change, Entry, News, Refusal, Why};
-use nodeset::{Credential, Invite, Peer, PeerId, ProfileKey, local, printable};
+use nodeset::{Credential, Invite, NICK_MAX_CHARS, Peer, PeerId, ProfileKey, local, printable};
 use serde_json::json;
 
 use crate::Failure;
@@ -52,7 +52,11 @@ impl At {
         if let Some(invite) = invite {
             at.proofs = at.proofs.with_invite(invite).map_err(|error| failed(&error))?;
             let name = std::env::var("USER").unwrap_or_default();
-            let name = if name.is_empty() { "nodesetd".to_owned() } else { name };
+            let letters = name.chars().filter(|c| c.is_alphanumeric() || "_-.".contains(*c));
+            let mut name: String = letters.take(NICK_MAX_CHARS).collect();
+            if name.is_empty() {
+                name.push_str("nodesetd");
+            }
             let credential = client::introduce(&at.registry, &name, &at.proofs, at.limit).await?;
             credential.store(&dir).map_err(|error| failed(&error))?;
         }

@@ -43,6 +43,11 @@ pub(crate) async fn serve(flags: ServeFlags) -> Result<(), Failure> {
     };
     let server = Server::new(options).map_err(|error| Failure::Failed(error.to_string()))?;
     announce(&bound, &flags);
+    if nodeset::local::default_dir().is_none() {
+        tracing::warn!(
+            "neither XDG_STATE_HOME nor HOME is set: nobody can prove to be this user, so nobody can invite"
+        );
+    }
     match &place {
         Some(place) => tracing::info!("authority {} in {}", server.fingerprint(), place.display()),
         None => tracing::info!("authority {}, gone with this process", server.fingerprint()),
