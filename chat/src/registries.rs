@@ -183,7 +183,8 @@ async fn reach(client: &mut Option<Client>, peers: &[SocketAddr]) -> Result<Vec<
         if registered || troubles.iter().any(Option::is_none) {
             return Ok(complaints(&status));
         }
-        if Instant::now() >= deadline {
+        // A refusal is an answer: waiting changes nothing.
+        if Instant::now() >= deadline || are_all_refused(&status) {
             return Err(nobody(&status, troubles.into_iter().flatten()));
         }
         sleep(POLL).await;
@@ -217,14 +218,18 @@ fn complaints(status: &[RegistryStatus]) -> Vec<String> {
     .collect()
 }
 
+fn are_all_refused(status: &[RegistryStatus]) -> bool {
+    let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_) | Standing::Evicted(_));
+    !status.is_empty() && status.iter().all(refused)
+}
+
 fn nobody(status: &[RegistryStatus], peers: impl Iterator<Item = String>) -> Exit {
     let registries = status.iter().map(|one| match &one.standing {
         Standing::Refused(why) | Standing::Evicted(why) | Standing::Unreachable(why) => why.clone(),
         other => format!("{}: {}", one.registry, words(other)),
     });
     let list = registries.chain(peers).collect::<Vec<_>>().join("; ");
-    let refused = |one: &RegistryStatus| matches!(one.standing, Standing::Refused(_) | Standing::Evicted(_));
-    if !status.is_empty() && status.iter().all(refused) {
+    if are_all_refused(status) {
         return Exit::Refused(format!("every registry refuses: {list}"));
     }
     Exit::Alone(format!(

@@ -155,7 +155,8 @@ impl Table<'_> {
         let ephemeral = self.switch("ephemeral", flags.ephemeral, file.ephemeral);
         let data = xdg("XDG_DATA_HOME", ".local/share").filter(|_| !ephemeral && !names::is_dots(&profile));
         let keys = data.map(|data| data.join(&profile).join("keys"));
-        let invite = flags.invite.filter(|invite| !invite.is_empty());
+        let by_flag = self.source("invite", flags.invite.is_some(), false) == Source::Flag;
+        let invite = flags.invite.filter(|invite| by_flag || !invite.is_empty());
         // The text itself is a secret.
         let shown = if invite.is_some() { "(given)" } else { "" };
         let source = self.source("invite", invite.is_some(), false);
