@@ -117,7 +117,7 @@ async fn every_change_is_one_line() {
     let line = format!("evict {} 127.0.0.1:40003 (0 live)", label(3, "cyd"));
     daemon.says(&line).await;
     let refused = |client: &Client| match &client.status()[0].standing {
-        Standing::Refused(why) => why.contains("evicted"),
+        Standing::Evicted(why) => why.contains("evicted"),
         _ => false,
     };
     while !refused(&cyd) {

@@ -51,7 +51,7 @@ async fn standing(client: &mut Client, wanted: impl Fn(&Standing) -> bool) {
 }
 
 fn refused_with(part: &'static str) -> impl Fn(&Standing) -> bool {
-    move |standing| matches!(standing, Standing::Refused(why) if why.contains(part))
+    move |standing| matches!(standing, Standing::Refused(why) | Standing::Evicted(why) if why.contains(part))
 }
 
 const QUARTER: Duration = Duration::from_secs(900);
