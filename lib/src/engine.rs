@@ -4,6 +4,7 @@
 //! wants an [`Input::Tick`] at the latest. The same engine runs in the simulator, in the model checker and on
 //! the wire.
 
+mod chain;
 mod config;
 mod frame;
 mod held;
@@ -21,9 +22,12 @@ mod join;
 mod leave;
 mod members;
 mod own;
+mod proof;
 mod receive;
+mod relay;
 mod repair;
 mod retire;
+mod seal;
 mod send;
 mod sponsor;
 mod stability;
@@ -42,6 +46,7 @@ use crate::clock::{Clock, Entries};
 use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
 use crate::run::Composer;
+use crate::sign::Signer;
 use held::Waiting;
 use join::Joining;
 use log::Log;
@@ -51,6 +56,8 @@ use roster::{Roster, Slot, Slots};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Engine {
     config: Config,
+    /// What one's own messages are signed with; none in a group that is not signed.
+    signer: Option<Signer>,
     me: MemberId,
     my_slot: Slot,
     intro: Intro,
@@ -175,6 +182,7 @@ impl Engine {
         let my_slot = roster.ensure(me, now);
         Self {
             config,
+            signer: None,
             me,
             my_slot,
             intro,
@@ -281,6 +289,9 @@ impl Engine {
             return;
         }
         let slot = self.roster.ensure(from, self.now);
+        if self.roster[slot].is_expelled() {
+            return;
+        }
         self.heard(slot);
         self.spoke(slot);
         match frame {
@@ -295,6 +306,8 @@ impl Engine {
             Frame::Greet { attempt, intro, cut } => self.on_greet(slot, attempt, intro, cut),
             Frame::Full { attempt, limit } => self.on_full(attempt, limit),
             Frame::Greeted { attempt, too_low } => self.on_greeted(slot, attempt, too_low),
+            Frame::Shown { member, key, statement } => self.on_shown(member, key, &statement),
+            Frame::Proof(proof) => self.on_proof(&proof),
             Frame::Answer { .. } | Frame::Asking { .. } => {}
         }
     }

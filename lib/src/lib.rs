@@ -47,12 +47,14 @@
 //! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
 //! wire: `default-features = false`.
 
+mod chain;
 mod clock;
 pub mod engine;
 mod id;
 mod message;
 mod piece;
 mod run;
+mod sign;
 
 #[cfg(feature = "net")]
 mod check;
@@ -69,11 +71,13 @@ mod options;
 #[cfg(feature = "net")]
 mod receipt;
 
+pub use chain::{Head, Mark, Proof, ProofError, Statement, Step};
 pub use clock::{Causality, Clock};
 pub use id::{Dot, GroupId, MemberId, NodeId, Span};
 pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};
 pub use piece::{Part, Piece};
-pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
+pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run, Sealed, Seals};
+pub use sign::{Key, Signer};
 
 #[cfg(feature = "net")]
 pub use {

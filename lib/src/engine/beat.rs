@@ -129,8 +129,10 @@ impl Engine {
             .filter(|&(_, other)| self.sees_gone(other))
             .map(|(id, _)| id)
             .collect();
+        let digest = self.digest();
         let beat = Beat {
-            digest: self.digest(),
+            heads: self.tags_of(&digest),
+            digest,
             stage: self.stage(),
             view: self.view_hash,
             hears,
@@ -196,6 +198,7 @@ impl Engine {
     /// Compares digests with one random peer, so that the loss of a last message is found too.
     pub(super) fn exchange_digests(&mut self) {
         self.schedule_exchange();
+        self.audit();
         let peers: Vec<Slot> = self
             .roster
             .slots()
@@ -234,6 +237,10 @@ impl Engine {
         }
         if beat.view != self.view_hash {
             self.send_view(slot);
+        }
+        self.compare_heads(slot, &beat.digest, &beat.heads);
+        if matches!(self.phase, Phase::Over) {
+            return;
         }
         for (member, seq) in beat.digest.iter() {
             if self.roster.delivered_of(member) < seq && self.admits(member) {
@@ -277,6 +284,12 @@ impl Engine {
             return;
         }
         let theirs = super::members::hash_of(&view);
+        for proof in &view.proofs {
+            self.on_proof(proof);
+        }
+        if matches!(self.phase, Phase::Over) || self.roster[slot].is_expelled() {
+            return;
+        }
         for record in view.records {
             if self.admits(record.member) {
                 self.merge_record(record);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::clock::Entries;
 use crate::engine::io::Output;
 use crate::engine::roster::{Slot, Stream};
+use crate::engine::seal::Refused;
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message, Micros};
@@ -26,12 +27,23 @@ impl Engine {
             return self.odd(slot, "pushes another member's messages");
         }
         let last = run.last();
-        let decoded = self.decode(slot, run);
+        let decoded = match self.is_signed() {
+            false => self.decode(slot, run).ok_or(Refused::Hole),
+            true => self.decode_sealed(slot, run),
+        };
+        if let Err(Refused::Odd(what)) = decoded {
+            what.into_iter().for_each(|what| self.odd(slot, what));
+            // It is not asked to begin again: it would say the same.
+            return self.acknowledge(slot, false);
+        }
         for (piece, needs) in decoded.unwrap_or_default() {
             self.accept(slot, piece, needs, slot);
             if matches!(self.phase, Phase::Over) {
                 return;
             }
+        }
+        if self.is_signed() {
+            self.bound_chain(slot);
         }
         // There was a hole before it, or it was too much at a time.
         let restart = self.roster[slot]
@@ -127,7 +139,7 @@ impl Engine {
     }
 
     /// Keeps what is below the cut for others' repair; takes what is above it.
-    fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
+    pub(super) fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
         for message in piece.messages() {
             if message.dot.seq <= cut {
                 self.log.keep(slot, message);
@@ -138,10 +150,10 @@ impl Engine {
     }
 
     /// A piece with its exact clock: delivered now, held, or known already.
-    fn accept(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
+    pub(super) fn accept(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
         let (first, last) = (piece.first(), piece.last());
         let known = &self.roster[slot];
-        if last <= known.delivered {
+        if last <= known.delivered || known.is_expelled() {
             return;
         }
         if first <= known.delivered || known.held.overlaps(first, last) {
@@ -188,8 +200,19 @@ impl Engine {
         if !self.config.rules.check_dependencies {
             return None;
         }
-        let missing = |&(member, seq): &(MemberId, u64)| seq > 0 && self.roster.delivered_of(member) < seq;
+        let missing = |&(member, seq): &(MemberId, u64)| {
+            seq > 0
+                && self
+                    .roster
+                    .find(member)
+                    .is_none_or(|cause| self.roster[cause].delivered < seq && !self.is_void(cause))
+        };
         list[at..].iter().position(missing).map(|nth| at + nth)
+    }
+
+    /// What depends on it need not wait: it is expelled.
+    pub(super) fn is_void(&self, slot: Slot) -> bool {
+        self.roster[slot].is_expelled() && self.config.rules.void_expelled
     }
 
     /// Lamport's condition against the causes whose times are at hand: the origin's previous message, and the
@@ -197,7 +220,7 @@ impl Engine {
     pub(super) fn later_than_causes(&self, slot: Slot, lamport: u64, list: &[(MemberId, u64)]) -> bool {
         let after = |slot: Slot, seq: u64| {
             let cause = &self.roster[slot];
-            cause.delivered != seq || lamport > cause.lamport
+            cause.delivered != seq || lamport > cause.lamport || cause.is_expelled()
         };
         after(slot, self.roster[slot].delivered)
             && list
@@ -228,7 +251,8 @@ impl Engine {
         }
         self.lamport = self.lamport.max(piece.last_lamport());
         self.since_digest += piece.payload_bytes() + 64 * piece.len();
-        if let Some(position) = self.log.push(slot, piece.clone()) {
+        let sealed = self.is_signed();
+        if let Some(position) = self.log.push(slot, piece.clone(), sealed) {
             self.roster[slot].places.push_back((first, position));
         }
         if piece.kind() != Kind::App {

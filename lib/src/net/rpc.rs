@@ -10,7 +10,7 @@ use crate::engine::Frame;
 use crate::id::{GroupId, MemberId, NodeId};
 
 /// Version of everything on the wire. A node of another version is refused at the greeting.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// How a node presents itself, first on every connection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

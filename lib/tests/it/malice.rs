@@ -153,6 +153,7 @@ fn a_digest_of_everything() {
     let beat = Beat {
         stage: Stage::Member,
         digest,
+        heads: vec![],
         view: 1,
         hears: vec![],
         gone: vec![],

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use multicast::engine::{Engine, Input};
-use multicast::{Intro, Kind, MemberId, Message, Micros};
+use multicast::{GroupId, Intro, Kind, MemberId, Message, Micros, Signer};
 
 use super::{Happening, Link, Node, Phase, World};
 use crate::judge::{Verdict, Who};
@@ -21,6 +21,7 @@ impl World<'_> {
         for who in 0..self.plan.established {
             let seed = mix(self.plan.seed ^ who as u64);
             let engine = Engine::established(self.plan.config(), members[who], &members, seed, 0);
+            let engine = self.signing(engine);
             self.seat(who, engine, &[]);
         }
         for who in 0..self.plan.established {
@@ -112,10 +113,20 @@ impl World<'_> {
         };
         let seed = mix(self.plan.seed ^ who as u64);
         let engine = Engine::new(self.plan.config(), self.witness.id(who), intro, seed, self.now);
+        let engine = self.signing(engine);
         self.seat(seat, engine, seeds);
         self.note(who, || format!("starts in seat {seat}, knows {seeds:?}"));
         for seed in seeds {
             self.dial(who, *seed, 0);
+        }
+    }
+
+    /// The same engine, with a key where the plan wants one.
+    fn signing(&self, engine: Engine) -> Engine {
+        let signer = self.plan.signed.then(|| Signer::toy(engine.me(), GroupId::named("simulated")));
+        match signer {
+            Some(signer) => engine.with_signer(signer),
+            None => engine,
         }
     }
 
