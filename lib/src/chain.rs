@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{GroupId, MemberId};
 use crate::message::Message;
-use crate::run::{SEALED_RUN, Sealed, Seals, put_first};
-use crate::sign::{Bytes64, Key, Scheme, verify};
+use crate::run::{Run, SEALED_RUN, Sealed, Seals, put_first};
+use crate::sign::{Bytes64, Key, Scheme, Signer, verify};
 
 /// The hash of everything that an origin said up to some seq; of nothing, 32 zero bytes.
 pub type Head = [u8; 32];
@@ -260,6 +260,32 @@ impl Seals {
             false => Err("segment of a size that cannot be"),
         }
     }
+}
+
+/// Seals a run that begins with a full clock, each message a segment that is signed: for tests, where members lie. Also the
+/// head behind each message. None, if the run cannot travel.
+#[doc(hidden)]
+pub fn seal_run(run: Run, signer: &Signer, mut prev: Head) -> Option<(Run, Vec<Head>)> {
+    let run = run.travelled()?;
+    let (key, first_prev, mut heads, mut segments) = (signer.key(), prev, Vec::new(), Vec::new());
+    for (piece, _) in crate::piece::cut(run.clone(), 0, std::sync::Arc::default()).0 {
+        for message in piece.messages() {
+            let digest = digest_of(signer.group(), &message, 1, None);
+            prev = head_after(&prev, message.dot.seq, 1, &digest);
+            heads.push(prev);
+            segments.push(Sealed {
+                count: 1,
+                digest: None,
+                signature: Some(Mark(signer.sign(message.dot.seq, &prev))),
+            });
+        }
+    }
+    let seals = Seals {
+        key,
+        prev: first_prev,
+        segments,
+    };
+    Some((run.with_seals(seals).travelled_anew()?, heads))
 }
 
 impl Serialize for Mark {

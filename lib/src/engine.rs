@@ -290,7 +290,7 @@ impl Engine {
         }
         let slot = self.roster.ensure(from, self.now);
         if self.roster[slot].is_expelled() {
-            return;
+            return self.dismiss(slot);
         }
         self.heard(slot);
         self.spoke(slot);

@@ -188,6 +188,10 @@ impl Run {
         bytes.map(|bytes| blake3::hash(bytes).into())
     }
 
+    pub(crate) fn travelled_anew(self) -> Option<Self> {
+        Self::decode(&self.encode()).ok()
+    }
+
     /// Brings it into the form in which it travels. None, if it cannot travel.
     pub(crate) fn travelled(self) -> Option<Self> {
         match self.travels {

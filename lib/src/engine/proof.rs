@@ -132,6 +132,15 @@ impl Engine {
         }
     }
 
+    /// One that is expelled still speaks: perhaps it was not told why nobody answers.
+    pub(super) fn dismiss(&mut self, slot: Slot) {
+        let known = &self.roster[slot];
+        let due = known.peer.told_at.saturating_add(self.config.heartbeat) <= self.now;
+        if let Some(proof) = known.proof.clone().filter(|_| due) {
+            self.say(slot, Frame::Proof(Box::new((*proof).clone())));
+        }
+    }
+
     /// Proofs travel with the view.
     pub(super) fn proofs(&self) -> Vec<Proof> {
         let proofs = self.roster.by_id().filter_map(|(_, slot)| self.roster[slot].proof.as_deref());

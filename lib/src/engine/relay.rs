@@ -1,6 +1,7 @@
 //! Repair in a signed group: whole segments go out with what proves them, and nothing comes in without.
 
 use crate::chain::TRAIL;
+use crate::clock::Clock;
 use crate::engine::chain::Seal;
 use crate::engine::repair::SPANS;
 use crate::engine::roster::Slot;
@@ -27,9 +28,9 @@ impl Engine {
             never: Vec::new(),
             base: None,
         };
-        let mut found = Vec::new();
+        let (mut found, mut lost) = (Vec::new(), Vec::new());
         for span in pull.wants.into_iter().take(SPANS) {
-            self.find_segments(span, &mut found, &mut answer);
+            self.find_segments(span, &mut found, &mut answer, &mut lost);
         }
         // In the order in which they can be delivered.
         found.sort_unstable();
@@ -43,15 +44,16 @@ impl Engine {
         let rows = found.chunk_by(|a, b| a.slot == b.slot && a.last + 1 == b.first && ascend(a, b));
         let rows: Vec<Vec<Found>> = rows.flat_map(rows_of).collect();
         for row in rows {
-            self.relay(row, &mut answer);
+            self.relay(row, &mut answer, &mut lost);
         }
         if !answer.gone.is_empty() {
-            answer.base = Some((self.base(), self.base_lamport));
+            answer.base = Some(self.base_with(lost));
         }
         self.say(to, Frame::Pulled(answer));
     }
 
-    fn find_segments(&mut self, span: Span, found: &mut Vec<Found>, answer: &mut Pulled) {
+    /// Notes the segments of a span that are here, and what of it is not; `lost`: what is delivered and cannot be told.
+    fn find_segments(&self, span: Span, found: &mut Vec<Found>, answer: &mut Pulled, lost: &mut Vec<(Slot, u64)>) {
         let Span { origin, from, to } = span;
         let Some(slot) = self.roster.find(origin) else {
             return answer.never.push(span);
@@ -82,7 +84,7 @@ impl Engine {
                     from: next,
                     to: first - 1,
                 });
-                self.give_up(slot, first - 1);
+                lost.push((slot, first - 1));
             }
             let position = self.roster[slot].position(first).map_or(0, |position| position + 1);
             found.push(Found {
@@ -99,7 +101,7 @@ impl Engine {
                 from: next,
                 to: end,
             });
-            self.give_up(slot, end);
+            lost.push((slot, end));
         }
     }
 
@@ -110,18 +112,18 @@ impl Engine {
         last <= known.delivered && (first >= known.logged_from() || (first..=last).all(has))
     }
 
-    /// What cannot be proved, up to that seq, is as if it were not kept: the base covers it, and all that it follows from.
-    fn give_up(&mut self, slot: Slot, upto: u64) {
-        if upto <= self.roster[slot].base || self.roster[slot].position(upto).is_none() {
-            return;
+    /// The base, with these messages and all that they follow from. They are delivered here and cannot be proved: it is as
+    /// if they were not kept.
+    fn base_with(&self, lost: Vec<(Slot, u64)>) -> (Clock, u64) {
+        let (mut base, mut lamport) = (self.base(), self.base_lamport);
+        for (slot, upto) in lost {
+            if upto > self.roster[slot].base && self.roster[slot].position(upto).is_some() {
+                let message = self.message(slot, upto);
+                base.merge(&message.clock());
+                lamport = lamport.max(message.lamport);
+            }
         }
-        let message = self.message(slot, upto);
-        self.base_lamport = self.base_lamport.max(message.lamport);
-        for (member, seq) in message.clock().iter() {
-            let cause = self.roster.ensure(member, self.now);
-            let known = &mut self.roster[cause];
-            known.base = known.base.max(seq.min(known.delivered));
-        }
+        (base, lamport)
     }
 
     /// Keeps as many as one answer may carry, one at least.
@@ -139,22 +141,23 @@ impl Engine {
         found.truncate(count.max(1));
     }
 
-    /// Adds segments in a row, as far as they can be proved; the rest counts as gone.
-    fn relay(&mut self, mut row: Vec<Found>, answer: &mut Pulled) {
-        while let Some(&Found { slot, first, last, .. }) = row.last() {
-            let run = self.proved_end(slot, first).and_then(|end| self.sealed_run(&row, end));
+    /// Adds segments in a row, as far as they can be proved. If none can, the first of them counts as gone: what depends on
+    /// it is to go on with as small a gap as can be.
+    fn relay(&mut self, mut row: Vec<Found>, answer: &mut Pulled, lost: &mut Vec<(Slot, u64)>) {
+        let Some(&Found { slot, first, last, .. }) = row.first() else { return };
+        while let Some(end) = row.last() {
+            let run = self.proved_end(slot, end.first).and_then(|end| self.sealed_run(&row, end));
             if let Some(run) = run {
                 return answer.runs.push(run);
             }
-            let origin = self.roster[slot].id;
-            answer.gone.push(Span {
-                origin,
-                from: first,
-                to: last,
-            });
-            self.give_up(slot, last);
             row.pop();
         }
+        answer.gone.push(Span {
+            origin: self.roster[slot].id,
+            from: first,
+            to: last,
+        });
+        lost.push((slot, last));
     }
 
     /// Segments in a row, and what leads from the last one to a signed end.

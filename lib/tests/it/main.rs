@@ -2,6 +2,7 @@
 
 mod far;
 mod judge;
+mod lies;
 mod limits;
 mod malice;
 mod model;
