@@ -143,7 +143,10 @@ impl Node {
             Some(seed) => (u128::from(seed) << 64 | u128::from(seed ^ 0x6d75_6c74_6963_6173), seed),
             None => (entropy()?, entropy()? as u64),
         };
-        let id = NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()]));
+        let id = match &options.signing {
+            Some(secret) => NodeId::of_secret(secret),
+            None => NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()])),
+        };
         if !bound.ip().is_loopback() {
             tracing::warn!(%bound, "listening off loopback without an identity: anyone who reaches it can join");
         }

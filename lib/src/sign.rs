@@ -54,6 +54,12 @@ impl NodeId {
         let hash = blake3::derive_key(NODE_ID, public);
         Self(hash[..16].try_into().expect("16 of 32 bytes"))
     }
+
+    /// The id of the process with that secret key.
+    #[cfg(feature = "net")]
+    pub(crate) fn of_secret(secret: &[u8; 32]) -> Self {
+        Self::of_key(&SigningKey::from_bytes(secret).verifying_key().to_bytes())
+    }
 }
 
 impl Key {

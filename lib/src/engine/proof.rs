@@ -132,11 +132,10 @@ impl Engine {
         }
     }
 
-    /// One that is expelled still speaks: perhaps it was not told why nobody answers.
+    /// One that is expelled still speaks: perhaps it was not told why nobody answers. Every time, for two processes may
+    /// speak, and each is to hear it.
     pub(super) fn dismiss(&mut self, slot: Slot) {
-        let known = &self.roster[slot];
-        let due = known.peer.told_at.saturating_add(self.config.heartbeat) <= self.now;
-        if let Some(proof) = known.proof.clone().filter(|_| due) {
+        if let Some(proof) = self.roster[slot].proof.clone() {
             self.say(slot, Frame::Proof(Box::new((*proof).clone())));
         }
     }
@@ -150,6 +149,7 @@ impl Engine {
     /// The origin signed two histories: nothing of it is taken any more, and everyone is told.
     fn expel(&mut self, slot: Slot, proof: Proof) {
         self.roster[slot].proof = Some(Arc::new(proof.clone()));
+        self.roster[slot].void = self.config.rules.void_expelled;
         let discarded = self.discard_held(slot);
         let known = &mut self.roster[slot];
         (known.want, known.stream) = (None, None);

@@ -205,14 +205,9 @@ impl Engine {
                 && self
                     .roster
                     .find(member)
-                    .is_none_or(|cause| self.roster[cause].delivered < seq && !self.is_void(cause))
+                    .is_none_or(|cause| self.roster[cause].delivered < seq && !self.roster[cause].void)
         };
         list[at..].iter().position(missing).map(|nth| at + nth)
-    }
-
-    /// What depends on it need not wait: it is expelled.
-    pub(super) fn is_void(&self, slot: Slot) -> bool {
-        self.roster[slot].is_expelled() && self.config.rules.void_expelled
     }
 
     /// Lamport's condition against the causes whose times are at hand: the origin's previous message, and the

@@ -63,6 +63,8 @@ pub(super) struct Known {
     pub(super) distrusted: bool,
     /// That it signed two histories.
     pub(super) proof: Option<Arc<Proof>>,
+    /// What depends on it need not wait: it is expelled.
+    pub(super) void: bool,
 }
 
 /// What is known about the end of a member.
@@ -248,6 +250,7 @@ impl Known {
             chain: Chain::default(),
             distrusted: false,
             proof: None,
+            void: false,
         }
     }
 
@@ -276,6 +279,7 @@ impl Known {
             chain,
             distrusted: self.distrusted,
             proof: self.proof.take(),
+            void: self.void,
             record,
             name,
             peer,

@@ -21,6 +21,7 @@ use crate::net::{Door, GROUP_QUEUE, Knock, Meter};
 use crate::node::places::Places;
 use crate::node::{Contact, JoinError, Link};
 use crate::options::Options;
+use crate::sign::Signer;
 
 /// Visits and news that may wait for the hub.
 const NEWS: usize = 256;
@@ -237,6 +238,8 @@ impl Hub {
         }
         let nth = self.joins.entry(id).or_default();
         let member = MemberId::of_join(self.id, id, *nth);
+        // The one place where a member gets what it signs with.
+        let signer = self.options.signing.map(|secret| Signer::ed25519(&secret, id, *nth));
         *nth += 1;
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (knock, knocks) = mpsc::channel(GROUP_QUEUE);
@@ -250,6 +253,7 @@ impl Hub {
                 addr: self.addr,
             },
             config: self.options.config.clone(),
+            signer,
             seed: self.jitter,
             knocks,
             views: self.views.clone(),
