@@ -228,7 +228,11 @@ impl Seals {
         payloads: impl Fn(std::ops::Range<usize>) -> usize,
         changes: impl Iterator<Item = u32>,
     ) -> Result<(), &'static str> {
-        let content = self.segments.iter().take_while(|sealed| sealed.digest.is_none()).count();
+        let content = self
+            .segments
+            .iter()
+            .take_while(|sealed| sealed.digest.is_none())
+            .count();
         let (content, trail) = self.segments.split_at(content);
         if trail.len() > TRAIL || trail.iter().any(|sealed| sealed.digest.is_none()) {
             return Err("segments out of order");
@@ -308,4 +312,136 @@ impl<'de> Deserialize<'de> for Mark {
 fn halves(bytes: &Bytes64) -> (&[u8; 32], &[u8; 32]) {
     let (low, high) = bytes.split_at(32);
     (low.try_into().expect("32 bytes"), high.try_into().expect("32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::Kind;
+    use crate::run::{Entry, Past};
+
+    fn said(words: &[&'static str], signer: &Signer, first: u64, prev: Head) -> (Run, Vec<Head>) {
+        let entry = |(nth, word): (usize, &&'static str)| Entry {
+            lamport: first + nth as u64,
+            sent_at: 7,
+            kind: Kind::App,
+            past: if nth == 0 {
+                Past::Full(Vec::new())
+            } else {
+                Past::Changes(Vec::new())
+            },
+            payload: Bytes::from_static(word.as_bytes()),
+        };
+        let entries = words.iter().enumerate().map(entry).collect();
+        seal_run(Run::new(signer.member(), first, entries), signer, prev).expect("can travel")
+    }
+
+    fn statement(run: &Run, nth: usize, prev: Head, group: GroupId) -> Statement {
+        let entry = run.entries().nth(nth).expect("one of these");
+        let (origin, seq) = (run.origin(), run.first() + nth as u64);
+        let message = Message {
+            dot: crate::id::Dot { origin, seq },
+            lamport: entry.lamport,
+            sent_at: entry.sent_at,
+            kind: entry.kind,
+            past: std::sync::Arc::default(),
+            payload: entry.payload,
+        };
+        let digest = digest_of(group, &message, 1, None);
+        Statement {
+            first: seq,
+            prev,
+            steps: vec![Step { count: 1, digest }],
+            signature: run.seals().expect("sealed").segments[nth].signature.expect("signed"),
+        }
+    }
+
+    #[test]
+    fn two_histories_of_one_key_are_a_proof_and_one_is_not() {
+        let group = GroupId::named("lobby");
+        let signer = Signer::ed25519(&[1; 32], group, 0);
+        let (one, heads) = said(&["a", "b", "c"], &signer, 1, START);
+        let (other, others) = said(&["a", "x", "c"], &signer, 1, START);
+        assert_eq!(heads[0], others[0]);
+        assert_ne!(heads[2], others[2], "a head stands for everything before it");
+        let proof = |one, other| Proof {
+            group,
+            member: signer.member(),
+            key: signer.key(),
+            one,
+            other,
+        };
+        let at = |nth: usize| {
+            let prev = |heads: &[Head]| nth.checked_sub(1).map_or(START, |nth| heads[nth]);
+            (
+                statement(&one, nth, prev(&heads), group),
+                statement(&other, nth, prev(&others), group),
+            )
+        };
+        assert_eq!(proof(at(1).0, at(1).1).verify(), Ok(()));
+        // Also where they say the same again, and side by side.
+        assert_eq!(proof(at(2).0, at(2).1).verify(), Ok(()));
+        assert_eq!(proof(at(1).0, at(2).1).verify(), Ok(()));
+        assert_eq!(proof(at(0).0, at(0).1).verify(), Err(ProofError::NoConflict));
+        assert_eq!(proof(at(0).0, at(1).0).verify(), Err(ProofError::NoConflict));
+        assert_eq!(proof(at(0).0, at(2).1).verify(), Err(ProofError::NoConflict));
+        // What it did not sign proves nothing: another's signature, another seq, another group.
+        let stranger = Signer::ed25519(&[2; 32], group, 0);
+        let mut forged = at(1);
+        forged.1.signature = Mark(stranger.sign(2, &[9; 32]));
+        assert_eq!(proof(forged.0, forged.1).verify(), Err(ProofError::NotSigned));
+        let mut moved = at(1);
+        moved.1.steps[0].count = 2;
+        assert_eq!(proof(moved.0, moved.1).verify(), Err(ProofError::NotSigned));
+        let mut elsewhere = proof(at(1).0, at(1).1);
+        elsewhere.group = GroupId::named("other");
+        assert_eq!(elsewhere.verify(), Err(ProofError::NotSigned));
+        let mut empty = proof(at(1).0, at(1).1);
+        empty.other.steps.clear();
+        assert_eq!(empty.verify(), Err(ProofError::NoConflict));
+        let mut endless = proof(at(1).0, at(1).1);
+        endless.other.steps[0].count = u64::MAX;
+        endless.other.first = u64::MAX;
+        assert!(endless.verify().is_err());
+    }
+
+    #[test]
+    fn every_part_of_a_segment_is_in_its_digest() {
+        let group = GroupId::named("lobby");
+        let signer = Signer::toy(MemberId([1; 16]), group);
+        let (run, _) = said(&["a"], &signer, 1, START);
+        let entry = run.entries().next().expect("one");
+        let message = Message {
+            dot: crate::id::Dot {
+                origin: run.origin(),
+                seq: 1,
+            },
+            lamport: 1,
+            sent_at: 7,
+            kind: Kind::App,
+            past: std::sync::Arc::default(),
+            payload: entry.payload,
+        };
+        let digest = |message: &Message, count| digest_of(group, message, count, None);
+        let plain = digest(&message, 1);
+        let changes: &[fn(&mut Message)] = &[
+            |message| message.dot.seq = 2,
+            |message| message.dot.origin = MemberId([2; 16]),
+            |message| message.lamport = 2,
+            |message| message.sent_at = 8,
+            |message| message.kind = Kind::Call,
+            |message| message.past = std::sync::Arc::new(vec![(MemberId([3; 16]), 1)]),
+            |message| message.payload = Bytes::from_static(b"b"),
+        ];
+        for (nth, change) in changes.iter().enumerate() {
+            let mut other = message.clone();
+            change(&mut other);
+            assert_ne!(digest(&other, 1), plain, "change {nth}");
+        }
+        assert_ne!(digest(&message, 2), plain);
+        assert_ne!(digest_of(group, &message, 1, Some([0; 32])), plain);
+        assert_ne!(digest_of(GroupId::named("other"), &message, 1, None), plain);
+    }
 }

@@ -91,7 +91,7 @@ pub enum Event {
         /// How many this member had held of it, and gave up.
         discarded: u64,
         /// Two statements that it signed and that cannot both be: anybody can verify it.
-        proof: Proof,
+        proof: Box<Proof>,
     },
     /// This member left before so many messages that were handed over were sent: they are nowhere. Nothing follows.
     Unsent {

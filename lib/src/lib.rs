@@ -71,9 +71,9 @@ mod options;
 #[cfg(feature = "net")]
 mod receipt;
 
-pub use chain::{Head, Mark, Proof, ProofError, Statement, Step};
 #[doc(hidden)]
 pub use chain::seal_run;
+pub use chain::{Head, Mark, Proof, ProofError, Statement, Step};
 pub use clock::{Causality, Clock};
 pub use id::{Dot, GroupId, MemberId, NodeId, Span};
 pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};

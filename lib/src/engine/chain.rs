@@ -81,14 +81,20 @@ impl Chain {
         if seq == 0 {
             return Some(START);
         }
-        let ends_here = self.covering(seq).filter(|seal| seal.last() == seq).map(|seal| seal.head);
+        let ends_here = self
+            .covering(seq)
+            .filter(|seal| seal.last() == seq)
+            .map(|seal| seal.head);
         ends_here.or_else(|| self.seals.get(&(seq + 1)).map(|seal| seal.segment.prev))
     }
 
     /// Segments that share messages with the span, ascending.
     pub(super) fn overlapping(&self, from: u64, to: u64) -> impl Iterator<Item = &Seal> {
         let begin = self.covering(from).map_or(from, Seal::first);
-        self.seals.range(begin..=to.max(begin)).map(|entry| entry.1).filter(move |seal| seal.first() <= to)
+        self.seals
+            .range(begin..=to.max(begin))
+            .map(|entry| entry.1)
+            .filter(move |seal| seal.first() <= to)
     }
 
     /// The first segment that no chain has beside this one.

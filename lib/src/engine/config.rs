@@ -109,7 +109,6 @@ pub struct Rules {
     pub compare_chains: bool,
     pub compare_digests: bool,
     pub verify_proofs: bool,
-    pub batches_end_signed: bool,
     pub void_expelled: bool,
 }
 
@@ -134,7 +133,6 @@ impl Default for Rules {
             compare_chains: true,
             compare_digests: true,
             verify_proofs: true,
-            batches_end_signed: true,
             void_expelled: true,
         }
     }

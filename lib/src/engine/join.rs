@@ -148,7 +148,8 @@ impl Engine {
     /// Begins again with another sponsor, if that was this one; it lied.
     pub(super) fn restart_join(&mut self, sponsor: Slot) -> bool {
         let is_sponsor = |entering: &Entering| entering.sponsor == sponsor;
-        let lied = matches!(&self.phase, Phase::Joining(Joining { entering: Some(entering), .. }) if is_sponsor(entering));
+        let lied =
+            matches!(&self.phase, Phase::Joining(Joining { entering: Some(entering), .. }) if is_sponsor(entering));
         if lied {
             self.start_finding();
         }

@@ -152,7 +152,9 @@ impl Engine {
         let ends = chain.overlapping(after + 1, most).map(Seal::last);
         let fits = |end: &u64| *end <= most && self.own_bytes_upto(*end) <= room;
         let whole = ends.take_while(fits).last();
-        whole.or_else(|| chain.covering(after + 1).map(Seal::last)).unwrap_or(most)
+        whole
+            .or_else(|| chain.covering(after + 1).map(Seal::last))
+            .unwrap_or(most)
     }
 
     pub(super) fn write_own(&self, batch: Batch) -> Vec<Bytes> {
@@ -178,7 +180,14 @@ impl Engine {
         let mut head = BytesMut::with_capacity(64 + full.map_or(0, |list| list.len() * 26));
         let count = (batch.upto - batch.after) as usize;
         let full = full.map(|list| &list[..]);
-        put_head(&mut head, Dot { origin, seq }, count, part.times(seq), full, seals.as_ref());
+        put_head(
+            &mut head,
+            Dot { origin, seq },
+            count,
+            part.times(seq),
+            full,
+            seals.as_ref(),
+        );
         head.freeze()
     }
 }

@@ -82,7 +82,10 @@ impl Engine {
             return;
         }
         let differs = |((member, seq), tag): ((MemberId, u64), &[u8; TAG])| {
-            let slot = self.roster.find(member).filter(|slot| !self.roster[*slot].is_expelled())?;
+            let slot = self
+                .roster
+                .find(member)
+                .filter(|slot| !self.roster[*slot].is_expelled())?;
             let seal = self.roster[slot].chain.covering(seq)?;
             let same = seal.last() == seq && seal.head.starts_with(tag);
             (*tag != [0; TAG] && !same).then_some((slot, seal.first()))
@@ -103,7 +106,11 @@ impl Engine {
     /// Somebody has heard an origin say this. Only what contradicts what is known here is worth a look.
     pub(super) fn on_shown(&mut self, member: MemberId, key: Key, statement: &Statement) {
         let (scheme, group) = self.scheme();
-        let Some(slot) = self.roster.find(member).filter(|slot| !self.roster[*slot].is_expelled()) else {
+        let Some(slot) = self
+            .roster
+            .find(member)
+            .filter(|slot| !self.roster[*slot].is_expelled())
+        else {
             return;
         };
         let Some(segments) = statement.segments().filter(|_| self.is_signed()) else {
@@ -142,7 +149,10 @@ impl Engine {
 
     /// Proofs travel with the view.
     pub(super) fn proofs(&self) -> Vec<Proof> {
-        let proofs = self.roster.by_id().filter_map(|(_, slot)| self.roster[slot].proof.as_deref());
+        let proofs = self
+            .roster
+            .by_id()
+            .filter_map(|(_, slot)| self.roster[slot].proof.as_deref());
         proofs.cloned().collect()
     }
 
@@ -192,7 +202,9 @@ impl Engine {
 /// What was signed about the first of these segments, which lie in a row: one statement for each signature that is near.
 fn statements(seals: &[Seal]) -> impl Iterator<Item = Statement> + '_ {
     let signed = seals.iter().enumerate().take(1 + TRAIL);
-    let signed = signed.filter_map(|(nth, seal)| Some((nth, seal.signature?))).take(TRIES);
+    let signed = signed
+        .filter_map(|(nth, seal)| Some((nth, seal.signature?)))
+        .take(TRIES);
     signed.map(|(nth, signature)| Statement {
         first: seals[0].segment.first,
         prev: seals[0].segment.prev,

@@ -134,7 +134,9 @@ impl Engine {
             entries += clock;
             bytes += sealed_bound(1) + clock * 26;
             let payload = |seq| self.message(found.slot, seq).payload.len();
-            bytes += (found.first..=found.last).map(|seq| encoded_bound(payload(seq), 0)).sum::<usize>();
+            bytes += (found.first..=found.last)
+                .map(|seq| encoded_bound(payload(seq), 0))
+                .sum::<usize>();
             bytes <= self.config.pull_bytes && entries <= MAX_RUN_CLOCKS
         };
         let count = found.iter().take_while(|found| fits(found)).count();
@@ -144,9 +146,13 @@ impl Engine {
     /// Adds segments in a row, as far as they can be proved. If none can, the first of them counts as gone: what depends on
     /// it is to go on with as small a gap as can be.
     fn relay(&mut self, mut row: Vec<Found>, answer: &mut Pulled, lost: &mut Vec<(Slot, u64)>) {
-        let Some(&Found { slot, first, last, .. }) = row.first() else { return };
+        let Some(&Found { slot, first, last, .. }) = row.first() else {
+            return;
+        };
         while let Some(end) = row.last() {
-            let run = self.proved_end(slot, end.first).and_then(|end| self.sealed_run(&row, end));
+            let run = self
+                .proved_end(slot, end.first)
+                .and_then(|end| self.sealed_run(&row, end));
             if let Some(run) = run {
                 return answer.runs.push(run);
             }
@@ -176,7 +182,9 @@ impl Engine {
             prev: chain.covering(start.first)?.segment.prev,
             segments: here.chain(trail.into_iter().map(|seal| sealed(seal, false))).collect(),
         };
-        self.run_of(start.slot, start.first, stop.last).with_seals(seals).travelled()
+        self.run_of(start.slot, start.first, stop.last)
+            .with_seals(seals)
+            .travelled()
     }
 
     /// Takes the runs out that are not what their origins signed; whoever sent them counts as one that lacks it, so that

@@ -50,7 +50,9 @@ impl Engine {
     /// How signatures of this group are checked, and which group it is.
     pub(super) fn scheme(&self) -> (Scheme, GroupId) {
         let signer = self.signer.as_ref();
-        signer.map_or((Scheme::Ed25519, GroupId([0; 16])), |signer| (signer.scheme(), signer.group()))
+        signer.map_or((Scheme::Ed25519, GroupId([0; 16])), |signer| {
+            (signer.scheme(), signer.group())
+        })
     }
 
     /// Adds what was composed to one's own chain.
@@ -100,7 +102,10 @@ impl Engine {
 
     /// The last seq up to that one at which a segment of one's own ends.
     pub(super) fn own_boundary(&self, seq: u64) -> u64 {
-        let within = self.roster[self.my_slot].chain.covering(seq).filter(|seal| seal.last() > seq);
+        let within = self.roster[self.my_slot]
+            .chain
+            .covering(seq)
+            .filter(|seal| seal.last() > seq);
         within.map_or(seq, |seal| seal.first() - 1)
     }
 
@@ -131,7 +136,9 @@ impl Engine {
             _ => known.chain.head_at(stands),
         };
         let Some(prev) = prev else { return Err(Refused::Hole) };
-        let (pieces, seals, past) = self.links_of(run, nth, past, prev).map_err(|what| Refused::Odd(Some(what)))?;
+        let (pieces, seals, past) = self
+            .links_of(run, nth, past, prev)
+            .map_err(|what| Refused::Odd(Some(what)))?;
         let taken = Taken {
             slot,
             key,
@@ -152,7 +159,11 @@ impl Engine {
             let last = last.last();
             self.roster[slot].stream = Some(Stream { last, past });
         }
-        Ok(self.note_seals(taken).into_iter().filter(|piece| piece.0.last() > stands).collect())
+        Ok(self
+            .note_seals(taken)
+            .into_iter()
+            .filter(|piece| piece.0.last() > stands)
+            .collect())
     }
 
     /// Notes the places of messages in their origin's chain.
@@ -183,7 +194,11 @@ impl Engine {
             return Err("cuts its messages otherwise than before");
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        let rests: Vec<_> = starts.zip(&ends).skip(skip).map(|(from, to)| run.rest(from, *to)).collect();
+        let rests: Vec<_> = starts
+            .zip(&ends)
+            .skip(skip)
+            .map(|(from, to)| run.rest(from, *to))
+            .collect();
         let (group, mut first) = (self.scheme().1, run.first() + nth as u64);
         let (pieces, past) = piece::cut(run, nth, past);
         let mut out = Vec::with_capacity(seals.segments.len() - skip);
@@ -283,7 +298,10 @@ impl Engine {
     pub(super) fn distrust(&mut self, slot: Slot) {
         if slot != self.my_slot && !std::mem::replace(&mut self.roster[slot].distrusted, true) {
             self.roster[slot].stream = None;
-            self.odd(slot, "signs its messages wrongly: from now on they are taken from others");
+            self.odd(
+                slot,
+                "signs its messages wrongly: from now on they are taken from others",
+            );
         }
     }
 

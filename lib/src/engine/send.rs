@@ -98,9 +98,8 @@ impl Engine {
             return None;
         }
         let upto = self.batch_end(after, last);
-        if self.config.rules.batches_end_signed || upto.is_multiple_of(3) {
-            self.sign_own(upto);
-        }
+        // Whoever has a batch can prove it, also when nothing follows.
+        self.sign_own(upto);
         let end = self.own_bytes_upto(upto);
         let pusher = self.roster[slot].peer.push.as_mut()?;
         let fresh = std::mem::take(&mut pusher.fresh);

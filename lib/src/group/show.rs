@@ -76,7 +76,7 @@ pub(super) fn notice(notice: Notice, member: impl Fn(MemberId) -> Member) -> Opt
             member: member(id),
             delivered,
             discarded,
-            proof: *proof,
+            proof,
         },
         Notice::Odd { .. } => return None,
     })

@@ -6,9 +6,7 @@ use crate::chain::{Head as ChainHead, Mark, TRAIL};
 use crate::clock::{Entries, MAX_NUMBER};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message};
-use crate::run::{
-    Entry, Head, MAX_CLOCK, MAX_PAYLOAD, MAX_RUN, MAX_RUN_CLOCKS, Malformed, Past, Run, Sealed, Seals,
-};
+use crate::run::{Entry, Head, MAX_CLOCK, MAX_PAYLOAD, MAX_RUN, MAX_RUN_CLOCKS, Malformed, Past, Run, Sealed, Seals};
 use crate::sign::Key;
 
 const VERSION: u8 = 3;
@@ -95,7 +93,10 @@ impl Run {
     /// The run as bytes that [`Run::decode`] reads.
     pub fn encode(&self) -> Bytes {
         let bound = |entry: &Entry| encoded_bound(entry.payload.len(), entry.past.entries().len());
-        let seals = self.seals.as_ref().map_or(0, |seals| sealed_bound(seals.segments.len()));
+        let seals = self
+            .seals
+            .as_ref()
+            .map_or(0, |seals| sealed_bound(seals.segments.len()));
         let entries = self.entries().map(|entry| bound(&entry)).sum::<usize>();
         let mut out = BytesMut::with_capacity(64 + seals + entries);
         let first = Dot {
@@ -240,7 +241,13 @@ fn put_seals(out: &mut BytesMut, seals: &Seals) {
 /// came before.
 pub(crate) fn put_first(out: &mut Vec<u8>, first: &Message, count: u64) {
     out.put_slice(&first.dot.origin.0);
-    let numbers = [first.dot.seq, count, first.lamport, first.sent_at, first.past.len() as u64];
+    let numbers = [
+        first.dot.seq,
+        count,
+        first.lamport,
+        first.sent_at,
+        first.past.len() as u64,
+    ];
     numbers.into_iter().for_each(|number| out.put_u64(number));
     for (member, seq) in &*first.past {
         out.put_slice(&member.0);

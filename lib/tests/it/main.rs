@@ -1,5 +1,6 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
+mod codec;
 mod far;
 mod judge;
 mod lies;

@@ -88,7 +88,11 @@ impl Liar {
             Lie::Scrawl | Lie::Die if run_for_others && run.last() >= self.turns_at => {
                 self.bent += 1;
                 let mut seals = run.seals().expect("signed").clone();
-                seals.segments.iter_mut().flat_map(|sealed| &mut sealed.signature).for_each(|mark| mark.0[3] ^= 1);
+                seals
+                    .segments
+                    .iter_mut()
+                    .flat_map(|sealed| &mut sealed.signature)
+                    .for_each(|mark| mark.0[3] ^= 1);
                 run.with_seals(seals)
             }
             _ => run,
@@ -97,7 +101,9 @@ impl Liar {
 
     fn other_history(&mut self, run: Run) -> Run {
         let first = run.first();
-        let Some(&prev) = self.heads.get(&(first - 1)) else { return run };
+        let Some(&prev) = self.heads.get(&(first - 1)) else {
+            return run;
+        };
         let (origin, turns_at) = (run.origin(), self.turns_at);
         let entries = run.entries().enumerate().map(|(nth, entry)| match first + nth as u64 {
             seq if seq >= turns_at && entry.kind == Kind::App => Entry {
@@ -159,7 +165,11 @@ impl Liar {
                 if rng.percent(60) {
                     seals.key = Signer::toy(victim, self.signer.group()).key();
                 }
-                let run = if rng.percent(20) { unsealed(run) } else { run.with_seals(seals) };
+                let run = if rng.percent(20) {
+                    unsealed(run)
+                } else {
+                    run.with_seals(seals)
+                };
                 let frame = match rng.percent(50) {
                     true => Frame::Push(run),
                     false => Frame::Pulled(Pulled {

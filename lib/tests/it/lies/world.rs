@@ -46,8 +46,15 @@ struct Process {
 }
 
 enum Happening {
-    Frame { from: MemberId, to: usize, frame: Frame },
-    Say { who: usize, count: u64 },
+    Frame {
+        from: MemberId,
+        to: usize,
+        frame: Frame,
+    },
+    Say {
+        who: usize,
+        count: u64,
+    },
     Lie,
     /// The liar is gone, and its address refuses connections.
     Death,
@@ -74,7 +81,9 @@ impl World {
     pub(crate) fn new(seed: u64, lie: Lie, rules: multicast::engine::Rules) -> Self {
         let mut rng = Rng::of(seed, &[0x11e5]);
         let count = rng.between(3, 5) as u128;
-        let ids: Vec<MemberId> = (1..=count + 1).map(|n| MemberId::from(n << 96 | u128::from(seed))).collect();
+        let ids: Vec<MemberId> = (1..=count + 1)
+            .map(|n| MemberId::from(n << 96 | u128::from(seed)))
+            .collect();
         let (honest, liars) = ids.split_at(count as usize);
         let group = GroupId::named("lies");
         let config = Config {
@@ -163,7 +172,9 @@ impl World {
         while self.now < END {
             let there = self.processes.len() - usize::from(self.dead);
             let wakes = self.processes[..there].iter().enumerate();
-            let tick = wakes.filter_map(|(who, process)| Some((process.engine.deadline()?, who))).min();
+            let tick = wakes
+                .filter_map(|(who, process)| Some((process.engine.deadline()?, who)))
+                .min();
             let next = self.queue.keys().next().map(|key| key.0);
             match (tick, next) {
                 (Some((at, who)), next) if next.is_none_or(|next| at < next) => {
@@ -302,7 +313,10 @@ impl World {
         }
         let me = process.id.short();
         if !self.said.contains(&(dot, payload.clone())) {
-            return Err(format!("{me} delivers {} with bytes that its origin never said: {payload:?}", label(dot)));
+            return Err(format!(
+                "{me} delivers {} with bytes that its origin never said: {payload:?}",
+                label(dot)
+            ));
         }
         let has = process.has.insert(dot.origin, dot.seq).unwrap_or(0);
         if dot.seq != has + 1 {
@@ -366,10 +380,19 @@ impl World {
                 }
             }
             if let Some(held) = process.engine.held().next() {
-                return Err(format!("{me} still holds {} for {}", label(held.dot), label(held.needs)));
+                return Err(format!(
+                    "{me} still holds {} for {}",
+                    label(held.dot),
+                    label(held.needs)
+                ));
             }
             if differs {
-                let standing = process.engine.view().records.into_iter().find(|record| record.member == self.liar.id);
+                let standing = process
+                    .engine
+                    .view()
+                    .records
+                    .into_iter()
+                    .find(|record| record.member == self.liar.id);
                 let expelled = standing.is_some_and(|record| record.standing == Standing::Expelled);
                 if !expelled || !process.expelled.contains(&self.liar.id) {
                     return Err(format!("{me} does not know of two histories"));

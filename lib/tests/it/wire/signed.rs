@@ -11,7 +11,11 @@ async fn signing(name: &str, secret: u8) -> Node {
 }
 
 async fn three() -> Vec<Node> {
-    let nodes = vec![signing("ana", 1).await, signing("bob", 2).await, signing("eve", 3).await];
+    let nodes = vec![
+        signing("ana", 1).await,
+        signing("bob", 2).await,
+        signing("eve", 3).await,
+    ];
     nodes[1].meet(nodes[0].addr());
     nodes[2].meet(nodes[0].addr());
     nodes
@@ -70,7 +74,10 @@ async fn two_processes_on_one_key_are_told_with_the_proof() {
     heards.push((Some(tell), heard));
     for (nth, (_tell, heard)) in heards.iter_mut().enumerate() {
         loop {
-            match soon(&format!("the proof, at member {nth}"), heard.next()).await.expect("goes on until then") {
+            match soon(&format!("the proof, at member {nth}"), heard.next())
+                .await
+                .expect("goes on until then")
+            {
                 Event::Equivocation { member, proof, .. } => {
                     assert_eq!((member.id, proof.member), (eve, eve));
                     proof.verify().expect("a proof");

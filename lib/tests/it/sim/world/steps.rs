@@ -123,7 +123,10 @@ impl World<'_> {
 
     /// The same engine, with a key where the plan wants one.
     fn signing(&self, engine: Engine) -> Engine {
-        let signer = self.plan.signed.then(|| Signer::toy(engine.me(), GroupId::named("simulated")));
+        let signer = self
+            .plan
+            .signed
+            .then(|| Signer::toy(engine.me(), GroupId::named("simulated")));
         match signer {
             Some(signer) => engine.with_signer(signer),
             None => engine,
@@ -190,7 +193,11 @@ impl World<'_> {
             let node = &mut self.nodes[who];
             node.tickets += 1;
             let ticket = node.tickets;
-            (ticket, payload(self.plan.seed, who, ticket, bytes), self.wall_clock(ticket))
+            (
+                ticket,
+                payload(self.plan.seed, who, ticket, bytes),
+                self.wall_clock(ticket),
+            )
         };
         let sends = (0..count).map(send).collect();
         let count = count - self.feed_burst(who, sends)?;
