@@ -54,10 +54,13 @@ fn lies() {
     }
 }
 
+/// A check, and how to switch it off.
+type Mutant = (&'static str, fn(&mut Rules));
+
 /// With one check switched off somebody is deceived, or stays deceived.
 #[test]
 fn each_check_is_needed() {
-    let mutants: &[(&str, fn(&mut Rules))] = &[
+    let mutants: &[Mutant] = &[
         ("verify_relayed", |rules| rules.verify_relayed = false),
         ("compare_chains", |rules| rules.compare_chains = false),
         ("compare_digests", |rules| rules.compare_digests = false),

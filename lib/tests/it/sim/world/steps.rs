@@ -158,7 +158,7 @@ impl World<'_> {
     /// Says as much of a burst as the window takes, and the rest later.
     pub(super) fn say(&mut self, who: Who, count: u32, bytes: usize) -> Verdict {
         // In every other run in one turn, so that messages share a clock and travel as one.
-        let together = count > 1 && self.plan.seed / 16 % 2 == 0;
+        let together = count > 1 && (self.plan.seed / 16).is_multiple_of(2);
         if together && self.nodes[who].phase == Phase::Running && self.nodes[who].dies_after.is_none() {
             return self.say_together(who, count, bytes);
         }
