@@ -4,6 +4,7 @@
 //! wants an [`Input::Tick`] at the latest. The same engine runs in the simulator, in the model checker and on
 //! the wire.
 
+mod chain;
 mod config;
 mod frame;
 mod held;
@@ -21,9 +22,12 @@ mod join;
 mod leave;
 mod members;
 mod own;
+mod proof;
 mod receive;
+mod relay;
 mod repair;
 mod retire;
+mod seal;
 mod send;
 mod sponsor;
 mod stability;
@@ -41,6 +45,7 @@ use crate::clock::{Clock, SharedEntries};
 use crate::id::{MemberId, NodeId};
 use crate::message::{Intro, Micros};
 use crate::run::Composer;
+use crate::sign::Signer;
 use held::Waiting;
 use join::Joining;
 use log::Log;
@@ -50,6 +55,8 @@ use roster::{Roster, Slot, Slots};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Engine {
     config: Config,
+    /// What one's own messages are signed with; none in a group that is not signed.
+    signer: Option<Signer>,
     me: MemberId,
     my_slot: Slot,
     intro: Intro,
@@ -182,6 +189,7 @@ impl Engine {
         let my_slot = roster.ensure(me, now);
         Self {
             config,
+            signer: None,
             me,
             my_slot,
             intro,
@@ -289,6 +297,9 @@ impl Engine {
             return;
         }
         let slot = self.roster.ensure(from, self.now);
+        if self.roster[slot].is_expelled() {
+            return self.dismiss(slot);
+        }
         self.heard(slot);
         self.spoke(slot);
         match frame {
@@ -303,6 +314,8 @@ impl Engine {
             Frame::Greet { attempt, intro, cut } => self.on_greet(slot, attempt, intro, cut),
             Frame::Full { attempt, limit } => self.on_full(attempt, limit),
             Frame::Greeted { attempt, too_low } => self.on_greeted(slot, attempt, too_low),
+            Frame::Shown { member, key, statement } => self.on_shown(member, key, &statement),
+            Frame::Proof(proof) => self.on_proof(&proof),
             Frame::Answer { .. } | Frame::Asking { .. } => {}
         }
     }

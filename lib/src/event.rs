@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::chain::Proof;
 use crate::clock::Clock;
 use crate::group::Request;
 use crate::id::{Dot, MemberId, Span};
@@ -78,6 +79,19 @@ pub enum Event {
     Gap {
         /// Which.
         dots: Vec<Span>,
+    },
+    /// This member signed two histories of what it said: it told different members different things, or two processes
+    /// use its key. It is expelled: nothing more of it is delivered anywhere, and all are told. If it is this member
+    /// itself, nothing follows.
+    Equivocation {
+        /// Who.
+        member: Member,
+        /// How many of its messages are delivered here. Others may have delivered more, fewer, or other ones.
+        delivered: u64,
+        /// How many this member had held of it, and gave up.
+        discarded: u64,
+        /// Two statements that it signed and that cannot both be: anybody can verify it.
+        proof: Box<Proof>,
     },
     /// This member left before so many messages that were handed over were sent: they are nowhere. Nothing follows.
     Unsent {

@@ -27,6 +27,7 @@ use crate::id::{Dot, GroupId, MemberId, NodeId};
 use crate::message::{Intro, Kind, Member, Name};
 use crate::net::Knock;
 use crate::receipt::Receipt;
+use crate::sign::Signer;
 use backlog::Backlog;
 use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
@@ -187,6 +188,8 @@ pub(crate) struct Setup {
     pub(crate) member: MemberId,
     pub(crate) intro: Intro,
     pub(crate) config: Config,
+    /// What the member signs with; none: the group is not signed.
+    pub(crate) signer: Option<Signer>,
     pub(crate) seed: u64,
     pub(crate) knocks: mpsc::Receiver<Knock>,
     /// Woken when `Started::wanted` changed.
@@ -228,6 +231,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         member,
         intro,
         config,
+        signer,
         seed,
         knocks,
         views,
@@ -243,10 +247,15 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (give_back, read) = mpsc::channel(SPARE_BATCHES);
     let (want, wanted) = watch::channel(Wanted::new());
     let (tell_joined, joined) = oneshot::channel();
+    let engine = Engine::new(config, member, intro, seed, 0);
+    let engine = match signer {
+        Some(signer) => engine.with_signer(signer),
+        None => engine,
+    };
     let task = Task {
         replies: asks.downgrade(),
         group: id,
-        engine: Engine::new(config, member, intro, seed, 0),
+        engine,
         shared: shared.clone(),
         knocks,
         inbox,

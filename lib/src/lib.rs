@@ -54,12 +54,14 @@
 //! wire: `default-features = false`.
 
 mod bound;
+mod chain;
 mod clock;
 pub mod engine;
 mod id;
 mod message;
 mod piece;
 mod run;
+mod sign;
 
 #[cfg(feature = "net")]
 mod check;
@@ -78,11 +80,15 @@ mod options;
 #[cfg(feature = "net")]
 mod receipt;
 
+#[doc(hidden)]
+pub use chain::seal_run;
+pub use chain::{Head, Mark, Proof, ProofError, Statement, Step};
 pub use clock::{Causality, Clock};
 pub use id::{Dot, GroupId, MemberId, NodeId, Span};
 pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};
 pub use piece::{Part, Piece};
-pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run};
+pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run, Sealed, Seals};
+pub use sign::{Key, Signer};
 
 #[cfg(feature = "net")]
 pub use {

@@ -187,9 +187,10 @@ impl Node {
             Some(seed) => (u128::from(seed) << 64 | u128::from(seed ^ 0x6d75_6c74_6963_6173), seed),
             None => (entropy()?, entropy()? as u64),
         };
-        let id = match &options.identity {
-            Some(identity) => identity.node_id(),
-            None => NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()])),
+        let id = match (&options.identity, &options.signing) {
+            (Some(identity), _) => identity.node_id(),
+            (None, Some(secret)) => NodeId::of_secret(secret),
+            (None, None) => NodeId(crate::id::digest128(&[b"multicast node", &seeds.0.to_be_bytes()])),
         };
         let (orders, inbox) = mpsc::channel(ORDERS);
         let board = Arc::<Board>::default();

@@ -1,5 +1,6 @@
 //! How a node is set up.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::engine::Config;
 use crate::identity::Identity;
 
 /// How a node is set up: loopback, plaintext, no store, unless told otherwise.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     pub(crate) name: String,
     pub(crate) listen: SocketAddr,
@@ -15,6 +16,21 @@ pub struct Options {
     pub(crate) seed: Option<u64>,
     pub(crate) identity: Option<Identity>,
     pub(crate) config: Config,
+    /// The secret key that members of this node sign with. None: groups are not signed.
+    pub(crate) signing: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Options {
+    /// Without the secret key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("name", &self.name)
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("seed", &self.seed)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Options {
@@ -27,6 +43,7 @@ impl Options {
             seed: None,
             identity: None,
             config: Config::default(),
+            signing: None,
         }
     }
 
@@ -84,6 +101,13 @@ impl Options {
         self.config.window_messages = messages.max(1);
         self.config.window_bytes = bytes.max(1);
         self.config.far_window_bytes = self.config.window_bytes;
+        self
+    }
+
+    /// Signs with this ed25519 key, whose hash is the node's id then. For tests; a process has an identity of its own.
+    #[doc(hidden)]
+    pub fn with_signing_key(mut self, secret: [u8; 32]) -> Self {
+        self.signing = Some(secret);
         self
     }
 

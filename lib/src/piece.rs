@@ -48,8 +48,11 @@ pub(crate) enum Needs {
 /// Cuts a run, from its nth message on, into pieces with what each needs. `past` is the clock of the message before;
 /// it is not looked at if the run has a full one. Also returns the clock of the last message.
 ///
-/// A run whose clocks would take more than `MOST_ENTRIES` is cut only so far: then the pieces end before it does.
+/// A run whose clocks would take more than `MOST_ENTRIES` is cut only so far: then the pieces end before it does. A run
+/// that is sealed is cut between its segments too.
 pub(crate) fn cut(mut run: Run, nth: usize, past: SharedEntries) -> (Vec<(Piece, Needs)>, SharedEntries) {
+    let seals = run.take_seals();
+    let mut ends = seals.iter().flat_map(|seals| seals.ends()).peekable();
     let mut pasts = run.take_pasts().into_iter().peekable();
     while pasts.next_if(|past| (past.0 as usize) < nth).is_some() {}
     run.compact(nth);
@@ -69,6 +72,8 @@ pub(crate) fn cut(mut run: Run, nth: usize, past: SharedEntries) -> (Vec<(Piece,
         (past, needs) = after(past, change);
         entries += if changes { past.len() } else { 0 };
         let next_change = pasts.peek().map_or(run.len(), |past| past.0 as usize);
+        while ends.next_if(|end| *end <= from).is_some() {}
+        let next_change = ends.peek().map_or(next_change, |end| next_change.min(*end));
         let mut to = from + 1;
         while to < next_change && !alone(from) && !alone(to) {
             to += 1;

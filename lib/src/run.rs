@@ -4,10 +4,14 @@
 //! (Singhal and Kshemkalyani 1992, applied to broadcast). Layout, all integers LEB128:
 //!
 //! ```text
-//! run   := version(1 byte) origin(16) first count lamport sent_at full(1 byte: 0 | FULL) [clock] entry*
+//! run   := version(1 byte) origin(16) first count lamport sent_at flags(1 byte: FULL | SEALED) [clock] [seals] entry*
 //! entry := head(1 byte: kind | CHANGED) lamport sent_at [clock] length payload
 //! clock := n (member(16) seq)*
+//! seals := public key(32) join head before(32) n (flags(1 byte: SIGNED | TRAIL) count [digest(32)] [signature(64)])*
 //! ```
+//!
+//! Seals say which messages are a segment of their origin's chain, and which heads it signed (see [`crate::chain`]); a
+//! group that is not signed has none. The segments that are not here, behind those that are, lead to the signed head.
 //!
 //! In an entry `lamport` and `sent_at` are differences from the message before it, and its clock is what changed since;
 //! `sent_at` is zigzag, for wall clocks go backwards. So an entry is the same bytes in whatever run it travels, and its
@@ -24,10 +28,12 @@ use std::hash::{Hash, Hasher};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::chain::{Head as ChainHead, Mark, SEGMENT_BYTES};
 use crate::clock::Entries;
 use crate::id::MemberId;
 use crate::message::Kind;
-pub(crate) use wire::{Composer, encoded_bound, put_head};
+use crate::sign::Key;
+pub(crate) use wire::{Composer, encoded_bound, put_first, put_head, sealed_bound};
 
 /// Consecutive messages of one origin.
 ///
@@ -43,6 +49,31 @@ pub struct Run {
     pasts: Vec<(u32, Past)>,
     /// Where the payloads lie.
     bytes: Bytes,
+    /// The payloads lie among the entries that they belong to.
+    travels: bool,
+    seals: Option<Box<Seals>>,
+}
+
+/// How the messages of a run are cut into segments of their origin's chain, and what it signed of that.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Seals {
+    /// Who signed.
+    pub key: Key,
+    /// The head before the first message.
+    pub prev: ChainHead,
+    /// The segments of the run, and those that lead from its last one to a head that is signed.
+    pub segments: Vec<Sealed>,
+}
+
+/// A segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Sealed {
+    /// How many messages.
+    pub count: u32,
+    /// Its digest, if its messages are not in the run.
+    pub digest: Option<ChainHead>,
+    /// The signature of the head behind it, if it has one of its own.
+    pub signature: Option<Mark>,
 }
 
 /// What is known of one message beside its clock.
@@ -86,6 +117,8 @@ pub(crate) const MAX_RUN: usize = 4096;
 pub(crate) const MAX_CLOCK: usize = 4096;
 /// Most clock entries in one run, all messages together: bounds what a frame of 1 MiB costs a receiver.
 pub(crate) const MAX_RUN_CLOCKS: usize = 40_000;
+/// Most bytes of payload in one segment.
+pub(crate) const SEALED_RUN: usize = SEGMENT_BYTES + MAX_PAYLOAD;
 /// Longest payload that a run may carry, whatever a group's own limit is. 64 KiB is the documented default limit.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
@@ -128,6 +161,42 @@ impl Run {
             heads,
             pasts,
             bytes,
+            travels: false,
+            seals: None,
+        }
+    }
+
+    /// The same with these seals. What [`Run::decode`] would refuse is not refused here.
+    pub fn with_seals(mut self, seals: Seals) -> Self {
+        self.seals = Some(Box::new(seals));
+        self
+    }
+
+    /// How it is sealed, if it is.
+    pub fn seals(&self) -> Option<&Seals> {
+        self.seals.as_deref()
+    }
+
+    pub(crate) fn take_seals(&mut self) -> Option<Box<Seals>> {
+        self.seals.take()
+    }
+
+    /// The hash of the bytes of those messages of a segment that are not its first; none if there are none. Only of a run
+    /// that came as bytes, or that a [`Composer`] made.
+    pub(crate) fn rest(&self, from: usize, to: usize) -> Option<ChainHead> {
+        let bytes = (to > from + 1).then(|| &self.bytes[self.entries_end(from + 1)..self.entries_end(to)]);
+        bytes.map(|bytes| blake3::hash(bytes).into())
+    }
+
+    pub(crate) fn travelled_anew(self) -> Option<Self> {
+        Self::decode(&self.encode()).ok()
+    }
+
+    /// Brings it into the form in which it travels. None, if it cannot travel.
+    pub(crate) fn travelled(self) -> Option<Self> {
+        match self.travels {
+            true => Some(self),
+            false => Self::decode(&self.encode()).ok(),
         }
     }
 
@@ -197,6 +266,7 @@ impl Run {
             .iter_mut()
             .for_each(|head| (head.at, head.length) = (0, 0));
         self.bytes = bytes.freeze();
+        self.travels = false;
     }
 
     pub(crate) fn starts_with_full_clock(&self) -> bool {
@@ -229,7 +299,7 @@ impl Run {
 impl PartialEq for Run {
     /// As messages, wherever their bytes lie.
     fn eq(&self, other: &Self) -> bool {
-        (self.origin, self.first, self.len()) == (other.origin, other.first, other.len())
+        (self.origin, self.first, self.len(), &self.seals) == (other.origin, other.first, other.len(), &other.seals)
             && self.entries().eq(other.entries())
     }
 }
@@ -238,7 +308,7 @@ impl Eq for Run {}
 
 impl Hash for Run {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.origin, self.first, self.len()).hash(state);
+        (self.origin, self.first, self.len(), &self.seals).hash(state);
         self.entries().for_each(|entry| entry.hash(state));
     }
 }

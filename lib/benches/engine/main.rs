@@ -6,6 +6,7 @@
 mod feed;
 #[path = "../report/mod.rs"]
 mod report;
+mod signed;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -82,6 +83,9 @@ fn main() {
                 .in_order
                 .push(in_order(messages, decoded, IN_ORDER / part, flags.rounds));
         }
+    }
+    if flags.wants("signed") {
+        signed::print(part);
     }
     if flags.wants("members") {
         println!("\nby members, 4 entries changed, one message a run: ns a delivery, bytes of a stamp");

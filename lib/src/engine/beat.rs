@@ -127,8 +127,10 @@ impl Engine {
             let found = self.roster.by_id().filter(|entry| which(entry.1));
             found.map(|entry| entry.0).collect()
         };
+        let digest = self.digest();
         Beat {
-            digest: self.digest(),
+            heads: self.tags_of(&digest).into(),
+            digest,
             stage: self.stage(),
             view: self.view_hash,
             hears: members(&|slot| slot != self.my_slot && self.hears(slot, horizon)),
@@ -199,6 +201,7 @@ impl Engine {
     /// Compares digests with one random peer, so that the loss of a last message is found too.
     pub(super) fn exchange_digests(&mut self) {
         self.schedule_exchange();
+        self.audit();
         let peers: Vec<Slot> = self
             .roster
             .slots()
@@ -237,6 +240,10 @@ impl Engine {
         }
         if beat.view != self.view_hash {
             self.send_view(slot);
+        }
+        self.compare_heads(slot, &beat.digest, &beat.heads);
+        if matches!(self.phase, Phase::Over) {
+            return;
         }
         for (member, seq) in beat.digest.iter() {
             if self.roster.delivered_of(member) < seq && self.admits(member) {
@@ -280,6 +287,12 @@ impl Engine {
             return;
         }
         let theirs = super::members::hash_of(&view);
+        for proof in &view.proofs {
+            self.on_proof(proof);
+        }
+        if matches!(self.phase, Phase::Over) || self.roster[slot].is_expelled() {
+            return;
+        }
         for record in view.records {
             if self.admits(record.member) {
                 self.merge_record(record);

@@ -80,7 +80,7 @@ impl Engine {
                 let bound = self.config.rules.closed_is_upper_bound;
                 (bound && now >= since && self.agreed(slot, n, since)).then_some((Standing::Closed(n), true))
             }
-            Standing::Left(_) | Standing::Closed(_) => None,
+            Standing::Left(_) | Standing::Closed(_) | Standing::Expelled => None,
         }
     }
 
@@ -201,7 +201,7 @@ impl Engine {
 
     /// Whatever is held of a closed origin is above its end, and waits for what died with it. What others sent
     /// after seeing it is held too, and goes when they are closed: nobody who is alive has seen it.
-    fn discard_held(&mut self, slot: Slot) -> u64 {
+    pub(super) fn discard_held(&mut self, slot: Slot) -> u64 {
         let mut discarded = 0;
         while let Some(seq) = self.roster[slot].held.last() {
             let held = self.waiting.remove(&mut self.roster, slot, seq);

@@ -105,6 +105,11 @@ pub struct Rules {
     pub digests_name_retired: bool,
     pub gap_brings_lamport: bool,
     pub ask_next_first: bool,
+    pub verify_relayed: bool,
+    pub compare_chains: bool,
+    pub compare_digests: bool,
+    pub verify_proofs: bool,
+    pub void_expelled: bool,
 }
 
 impl Default for Rules {
@@ -124,6 +129,11 @@ impl Default for Rules {
             digests_name_retired: true,
             gap_brings_lamport: true,
             ask_next_first: true,
+            verify_relayed: true,
+            compare_chains: true,
+            compare_digests: true,
+            verify_proofs: true,
+            void_expelled: true,
         }
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{Proof, Statement};
 use crate::clock::Clock;
 use crate::id::{Dot, MemberId, Span};
 use crate::message::Intro;
 use crate::run::Run;
+use crate::sign::Key;
 
 /// One thing said by one member of a group to another. Frames may be lost, repeated and reordered: everything
 /// in them is idempotent.
@@ -70,6 +72,17 @@ pub enum Frame {
         /// The cut leaves out something that is not kept here any more: start over from a higher one.
         too_low: bool,
     },
+    /// "This is what that member signed, as I heard it." To one whose digest says otherwise.
+    Shown {
+        /// Whose chain.
+        member: MemberId,
+        /// Whose key.
+        key: Key,
+        /// What was signed.
+        statement: Box<Statement>,
+    },
+    /// "That member signed two histories."
+    Proof(Box<Proof>),
 }
 
 /// How far a push stream has come.
@@ -89,6 +102,10 @@ pub struct PushAck {
 pub struct Beat {
     /// What the sender has delivered; a joiner's is its cut.
     pub digest: Clock,
+    /// In a signed group: the first 16 bytes of the head at each entry of the digest, in its order; zeros where the sender
+    /// does not know it.
+    #[serde(deserialize_with = "crate::bound::shared")]
+    pub heads: Arc<[[u8; 16]]>,
     /// Where the sender stands.
     pub stage: Stage,
     /// The hash of the sender's view. The digest counts only once that view is merged.
@@ -125,6 +142,8 @@ pub enum Standing {
     Left(u64),
     /// The group decided that it will say no more after this seq.
     Closed(u64),
+    /// It signed two histories. Believed only with the proof.
+    Expelled,
 }
 
 impl Standing {
@@ -168,6 +187,9 @@ pub struct View {
     /// The records.
     #[serde(deserialize_with = "crate::bound::list")]
     pub records: Vec<Record>,
+    /// Why members are expelled.
+    #[serde(deserialize_with = "crate::bound::list")]
+    pub proofs: Vec<Proof>,
 }
 
 /// A request for messages, whoever created them.

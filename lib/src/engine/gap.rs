@@ -97,13 +97,19 @@ impl Engine {
     /// and waits for others. What comes after that may not even have room to be held.
     fn is_blocked(&self, slot: Slot, seq: u64) -> bool {
         let known = &self.roster[slot];
-        known.delivered >= seq || known.held.contains(known.delivered + 1)
+        known.delivered >= seq || known.is_expelled() || known.held.contains(known.delivered + 1)
     }
 
     /// The base that skips least, of those that members offered for messages that nobody has.
     fn least_base(&self) -> Option<(MemberId, Clock, u64)> {
         let skips = |base: &Clock| -> u64 {
             base.iter()
+                .filter(|(member, _)| {
+                    !self
+                        .roster
+                        .find(*member)
+                        .is_some_and(|slot| self.roster[slot].is_expelled())
+                })
                 .map(|(member, seq)| seq.saturating_sub(self.roster.delivered_of(member)))
                 .sum()
         };
@@ -122,7 +128,7 @@ impl Engine {
             // The base stays causally closed: what it has beside the skipped dots belongs to it, kept or not.
             let known = &mut self.roster[slot];
             known.base = known.base.max(seq);
-            if known.delivered >= seq {
+            if known.delivered >= seq || known.is_expelled() {
                 continue;
             }
             dots.push(Span {

@@ -155,7 +155,12 @@ impl Waiting {
 
     /// Takes one origin whose next message waited for something of `on` that is delivered now.
     pub(super) fn pop(&mut self, roster: &mut Roster, on: Slot) -> Option<Slot> {
-        let delivered = roster[on].delivered;
+        // What depends on one that is expelled waits for nothing.
+        let delivered = if roster[on].void {
+            u64::MAX
+        } else {
+            roster[on].delivered
+        };
         let wait = *self.waits.range((on, 0, 0)..=(on, delivered, Slot::MAX)).next()?;
         self.waits.remove(&wait);
         if let Some(held) = roster[wait.2].held.first_mut() {

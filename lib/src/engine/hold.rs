@@ -79,7 +79,8 @@ impl Engine {
             } else {
                 held.piece.len().div_ceil(2)
             };
-            if let Some(piece) = held.piece.without_last(count) {
+            let whole = self.is_signed();
+            if let Some(piece) = held.piece.without_last(count).filter(|_| !whole) {
                 self.waiting
                     .insert(&mut self.roster[slot], slot, Held { piece, ..held });
             }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::chain::Proof;
 use crate::clock::Clock;
 use crate::engine::frame::Frame;
 use crate::id::{Dot, MemberId, Span};
@@ -185,6 +186,17 @@ pub enum Notice {
     Reopened(MemberId),
     /// These messages are lost to this member: nobody keeps them any more.
     Gap(Vec<Span>),
+    /// The member signed two histories, and is expelled.
+    Equivocation {
+        /// Who; perhaps this member itself: then another process uses its key, and nothing more will come out.
+        member: MemberId,
+        /// How many of its messages are delivered here. Others may have delivered more, fewer, or other ones.
+        delivered: u64,
+        /// How many this member had held of it.
+        discarded: u64,
+        /// Two statements that it signed.
+        proof: Box<Proof>,
+    },
     /// A peer says what no correct member says. Told for the log; its words were ignored.
     Odd {
         /// Who.

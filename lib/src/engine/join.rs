@@ -145,6 +145,17 @@ impl Engine {
         }
     }
 
+    /// Begins again with another sponsor, if that was this one; it lied.
+    pub(super) fn restart_join(&mut self, sponsor: Slot) -> bool {
+        let is_sponsor = |entering: &Entering| entering.sponsor == sponsor;
+        let lied =
+            matches!(&self.phase, Phase::Joining(Joining { entering: Some(entering), .. }) if is_sponsor(entering));
+        if lied {
+            self.start_finding();
+        }
+        lied
+    }
+
     fn is_away(&self, slot: Slot) -> bool {
         let peer = &self.roster[slot].peer;
         peer.refused || self.now > peer.heard_at + self.config.silent_after
@@ -178,6 +189,12 @@ impl Engine {
             return self.odd(slot, "sponsors with a cut that cannot be");
         }
         self.adopt(&cut, lamport, &retired);
+        for proof in &view.proofs {
+            self.on_proof(proof);
+        }
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
         for Named {
             member,
             name,
@@ -231,7 +248,7 @@ impl Engine {
             let known = &mut self.roster[slot];
             (known.delivered, known.base) = (seq, seq);
             known.retired = retired.iter().find(|entry| entry.0 == member).map(|entry| entry.1);
-            if known.retired.is_none_or(|n| n < seq) {
+            if known.retired.is_none_or(|n| n < seq) && !known.is_expelled() {
                 past.push((member, seq));
             }
         }

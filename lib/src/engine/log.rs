@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
+use crate::engine::chain::SEAL_COST;
 use crate::engine::roster::Slot;
 use crate::message::Message;
 use crate::piece::Piece;
@@ -40,16 +41,17 @@ pub(super) struct Item {
 const SHELF: usize = 256;
 
 impl Log {
-    /// Appends; returns the position, if it is a new one: a piece may go on where the last one ended.
-    pub(super) fn push(&mut self, slot: Slot, piece: Piece) -> Option<u64> {
+    /// Appends; returns the position, if it is a new one: a piece may go on where the last one ended, but not if it is a
+    /// segment of its origin's chain.
+    pub(super) fn push(&mut self, slot: Slot, piece: Piece, sealed: bool) -> Option<u64> {
         self.len += piece.len();
         let last = self.shelves.back_mut().and_then(VecDeque::back_mut);
         let shares = last
             .as_ref()
             .is_some_and(|last| last.piece.past().is_same(piece.past()));
-        let bytes = cost(&piece, shares);
+        let bytes = cost(&piece, shares) + if sealed { SEAL_COST } else { 0 };
         self.bytes += bytes;
-        if let Some(last) = last
+        if let Some(last) = last.filter(|_| !sealed)
             && last.piece.extend(&piece)
         {
             last.bytes += bytes;

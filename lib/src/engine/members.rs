@@ -16,6 +16,10 @@ impl Engine {
             intro,
         } = record;
         let slot = self.roster.ensure(member, self.now);
+        if standing == Standing::Expelled || self.roster[slot].is_expelled() {
+            // It is believed with the proof, and was noted with that.
+            return;
+        }
         let stays = matches!(self.phase, Phase::Member | Phase::Joining(_));
         if slot == self.my_slot && stays && !standing.counts() {
             // Whoever closed this member was wrong: it is alive, and says so above their record.
@@ -140,6 +144,7 @@ impl Engine {
         };
         View {
             records: self.roster.by_id().filter_map(|(_, slot)| record(slot)).collect(),
+            proofs: self.proofs(),
         }
     }
 
@@ -160,6 +165,7 @@ pub(super) fn hash_of(view: &View) -> u64 {
             Standing::Member => (1, 0),
             Standing::Left(n) => (2, n),
             Standing::Closed(n) => (3, n),
+            Standing::Expelled => (4, 0),
         };
         hasher.update(&record.member.0);
         hasher.update(&record.generation.to_be_bytes());

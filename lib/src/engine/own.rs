@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::clock::Entries;
 use crate::engine::Engine;
+use crate::engine::chain::Seal;
 use crate::engine::io::{Batch, Output};
 use crate::id::Dot;
 use crate::message::Kind;
@@ -49,8 +50,8 @@ impl Engine {
         for slot in self.own.dirty.drain(..) {
             let known = &mut self.roster[slot];
             known.dirty = false;
-            // Retired origins leave the clock, unless they said more since.
-            let retired = known.retired.is_some_and(|n| known.delivered <= n);
+            // Retired origins leave the clock, unless they said more since; expelled ones leave it for ever.
+            let retired = known.retired.is_some_and(|n| known.delivered <= n) || known.is_expelled();
             changes.push((known.id, if retired { 0 } else { known.delivered }));
         }
         changes.sort_unstable();
@@ -69,7 +70,9 @@ impl Engine {
         self.own.size += open.bytes() as u64;
         let (run, room) = open.finish();
         self.own.room = room;
+        let rest = self.is_signed().then(|| run.rest(0, run.len()));
         let piece = Piece::composed(run, self.own.past.clone());
+        rest.into_iter().for_each(|rest| self.seal_own(&piece, rest));
         let (origin, first) = (piece.origin(), piece.first());
         self.deliver(self.my_slot, piece, 0);
         let tickets = std::mem::take(&mut self.own.tickets);
@@ -121,6 +124,9 @@ impl Engine {
     pub(super) fn batch_end(&self, after: u64, last: u64) -> u64 {
         let most = last.min(after + self.config.batch_messages as u64);
         let room = self.own_bytes_upto(after) + self.config.batch_bytes as u64;
+        if self.is_signed() {
+            return self.segments_end(after, most, room);
+        }
         if self.own_bytes_upto(most) <= room {
             return most;
         }
@@ -134,6 +140,17 @@ impl Engine {
             }
         }
         fits
+    }
+
+    /// The same in whole segments.
+    fn segments_end(&self, after: u64, most: u64, room: u64) -> u64 {
+        let chain = &self.roster[self.my_slot].chain;
+        let ends = chain.overlapping(after + 1, most).map(Seal::last);
+        let fits = |end: &u64| *end <= most && self.own_bytes_upto(*end) <= room;
+        let whole = ends.take_while(fits).last();
+        whole
+            .or_else(|| chain.covering(after + 1).map(Seal::last))
+            .unwrap_or(most)
     }
 
     pub(super) fn write_own(&self, batch: Batch) -> Vec<Bytes> {
@@ -155,9 +172,17 @@ impl Engine {
     fn head_of(&self, batch: Batch, part: &Part) -> Bytes {
         let (origin, seq) = (self.me, batch.after + 1);
         let full = batch.fresh.then(|| part.past().to_vec());
+        let seals = self.own_seals(seq, batch.upto);
         let mut head = BytesMut::with_capacity(64 + full.as_ref().map_or(0, |list| list.len() * 26));
         let count = (batch.upto - batch.after) as usize;
-        put_head(&mut head, Dot { origin, seq }, count, part.times(seq), full.as_deref());
+        put_head(
+            &mut head,
+            Dot { origin, seq },
+            count,
+            part.times(seq),
+            full.as_deref(),
+            seals.as_ref(),
+        );
         head.freeze()
     }
 }

@@ -5,6 +5,7 @@
 use crate::clock::{Entries, SharedEntries};
 use crate::engine::io::Output;
 use crate::engine::roster::{Slot, Stream};
+use crate::engine::seal::Refused;
 use crate::engine::{Engine, Phase, PushAck};
 use crate::id::{Dot, MemberId};
 use crate::message::{Kind, Message, Micros};
@@ -34,12 +35,23 @@ impl Engine {
             return self.odd(slot, "pushes another member's messages");
         }
         let last = run.last();
-        let decoded = self.decode(slot, run);
+        let decoded = match self.is_signed() {
+            false => self.decode(slot, run).ok_or(Refused::Hole),
+            true => self.decode_sealed(slot, run),
+        };
+        if let Err(Refused::Odd(what)) = decoded {
+            what.into_iter().for_each(|what| self.odd(slot, what));
+            // It is not asked to begin again: it would say the same.
+            return self.acknowledge(slot, false);
+        }
         for (piece, needs) in decoded.unwrap_or_default() {
             self.accept(slot, piece, needs, slot);
             if matches!(self.phase, Phase::Over) {
                 return;
             }
+        }
+        if self.is_signed() {
+            self.bound_chain(slot);
         }
         // There was a hole before it, or it was too much at a time.
         let restart = self.roster[slot]
@@ -135,7 +147,7 @@ impl Engine {
     }
 
     /// Keeps what is below the cut for others' repair; takes what is above it.
-    fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
+    pub(super) fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
         for message in piece.messages() {
             if message.dot.seq <= cut {
                 self.log.keep(slot, message);
@@ -146,10 +158,10 @@ impl Engine {
     }
 
     /// A piece with its exact clock: delivered now, held, or known already.
-    fn accept(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
+    pub(super) fn accept(&mut self, slot: Slot, piece: Piece, needs: Needs, via: Slot) {
         let (first, last) = (piece.first(), piece.last());
         let known = &self.roster[slot];
-        if last <= known.delivered {
+        if last <= known.delivered || known.is_expelled() {
             return;
         }
         if first <= known.delivered || known.held.overlaps(first, last) {
@@ -195,7 +207,13 @@ impl Engine {
         if !self.config.rules.check_dependencies {
             return None;
         }
-        let missing = |&(member, seq): &(MemberId, u64)| seq > 0 && self.roster.delivered_of(member) < seq;
+        let missing = |&(member, seq): &(MemberId, u64)| {
+            seq > 0
+                && self
+                    .roster
+                    .find(member)
+                    .is_none_or(|cause| self.roster[cause].delivered < seq && !self.roster[cause].void)
+        };
         list[at..].iter().position(missing).map(|nth| at + nth)
     }
 
@@ -207,10 +225,11 @@ impl Engine {
         for (nth, &(member, seq)) in list.iter().enumerate() {
             let cause = self.roster.find(member).map(|slot| &self.roster[slot]);
             let delivered = cause.map_or(0, |cause| cause.delivered);
-            if nth >= at && delivered < seq && self.config.rules.check_dependencies {
+            let void = cause.is_some_and(|cause| cause.void);
+            if nth >= at && delivered < seq && !void && self.config.rules.check_dependencies {
                 return Some(Obstacle::Missing(nth));
             }
-            early |= cause.is_some_and(|cause| delivered == seq && lamport <= cause.lamport);
+            early |= cause.is_some_and(|cause| delivered == seq && lamport <= cause.lamport && !cause.is_expelled());
         }
         early.then_some(Obstacle::TooEarly)
     }
@@ -238,7 +257,8 @@ impl Engine {
         }
         self.lamport = self.lamport.max(piece.last_lamport());
         self.since_digest += piece.payload_bytes() + 64 * piece.len();
-        if let Some(position) = self.log.push(slot, piece.clone()) {
+        let sealed = self.is_signed();
+        if let Some(position) = self.log.push(slot, piece.clone(), sealed) {
             self.roster[slot].places.push_back((first, position));
         }
         if piece.kind() != Kind::App {

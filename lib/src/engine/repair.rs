@@ -11,7 +11,7 @@ use crate::run::{Entry, MAX_RUN, MAX_RUN_CLOCKS, Past, Run, encoded_bound};
 /// Most holes of one origin that one pull names; the rest is asked for when these are filled.
 const HOLES: usize = 32;
 /// Most spans in a pull that are answered, and that are asked for.
-const SPANS: usize = 512;
+pub(super) const SPANS: usize = 512;
 /// Members that were asked for a message are remembered up to this many, for `/why`.
 const ASKED: usize = 16;
 
@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn want(&mut self, slot: Slot, upto: u64, via: MemberId) {
         let next = self.now + self.pull_delay(slot, self.roster.find(via));
         let known = &mut self.roster[slot];
-        if upto <= known.delivered || slot == self.my_slot {
+        if upto <= known.delivered || slot == self.my_slot || known.is_expelled() {
             return;
         }
         match &mut known.want {
@@ -206,6 +206,9 @@ impl Engine {
         if self.is_joining() {
             return;
         }
+        if self.is_signed() {
+            return self.on_sealed_pull(slot, pull);
+        }
         let mut answer = Pulled {
             runs: Vec::new(),
             gone: Vec::new(),
@@ -273,7 +276,7 @@ impl Engine {
         }
     }
 
-    fn message(&self, slot: Slot, seq: u64) -> Message {
+    pub(super) fn message(&self, slot: Slot, seq: u64) -> Message {
         match self.roster[slot].position(seq) {
             Some(position) => self.log.at(position).at(seq),
             None => self.log.kept[&(slot, seq)].clone(),
@@ -305,32 +308,41 @@ impl Engine {
             .flat_map(|run| run.chunks(MAX_RUN))
             .map(|run| {
                 let (_, slot, first) = run[0];
-                let mut before: Option<Message> = None;
-                let entries = run.iter().map(|&(_, slot, seq)| {
-                    let message = self.message(slot, seq);
-                    let past = match &before {
-                        None => Past::Full(message.past.to_vec()),
-                        Some(before) => Past::Changes(difference(before, &message)),
-                    };
-                    before = Some(message.clone());
-                    Entry {
-                        lamport: message.lamport,
-                        sent_at: message.sent_at,
-                        kind: message.kind,
-                        past,
-                        payload: message.payload,
-                    }
-                });
-                let entries = entries.collect();
-                Run::new(self.roster[slot].id, first, entries)
+                self.run_of(slot, first, first + run.len() as u64 - 1)
             })
             .collect()
     }
 
-    pub(super) fn on_pulled(&mut self, slot: Slot, pulled: Pulled) {
+    /// Consecutive messages, all of which are here: a full clock first, and changes after it.
+    pub(super) fn run_of(&self, slot: Slot, first: u64, last: u64) -> Run {
+        let mut before: Option<Message> = None;
+        let entries = (first..=last).map(|seq| {
+            let message = self.message(slot, seq);
+            let past = match &before {
+                None => Past::Full(message.past.to_vec()),
+                Some(before) => Past::Changes(difference(before, &message)),
+            };
+            before = Some(message.clone());
+            Entry {
+                lamport: message.lamport,
+                sent_at: message.sent_at,
+                kind: message.kind,
+                past,
+                payload: message.payload,
+            }
+        });
+        Run::new(self.roster[slot].id, first, entries.collect())
+    }
+
+    pub(super) fn on_pulled(&mut self, slot: Slot, mut pulled: Pulled) {
         if self.is_finding() {
             return;
         }
+        let proved = match self.is_signed() {
+            false => Some(Vec::new()),
+            true => self.prove_all(slot, &mut pulled),
+        };
+        let Some(proved) = proved else { return };
         let before: Vec<(Slot, u64)> = self
             .wanting
             .iter()
@@ -338,8 +350,10 @@ impl Engine {
             .collect();
         self.note_fetched(slot, &pulled);
         self.note_lacking(slot, &pulled);
-        for run in pulled.runs {
-            self.accept_relayed(slot, run);
+        if self.is_signed() {
+            proved.into_iter().for_each(|taken| self.accept_proved(slot, taken));
+        } else {
+            pulled.runs.into_iter().for_each(|run| self.accept_relayed(slot, run));
         }
         // Where it brought something on, the rest is asked for at once.
         for (slot, delivered) in before {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::chain::Proof;
 use crate::clock::{Clock, SharedEntries};
+use crate::engine::chain::Chain;
 use crate::engine::frame::Standing;
 use crate::engine::held::Row;
 use crate::engine::pace::Pusher;
@@ -55,6 +57,14 @@ pub(super) struct Known {
     pub(super) end: End,
     /// Clocks leave it out while its entry is at most this.
     pub(super) retired: Option<u64>,
+    /// In a signed group: what is known of its chain.
+    pub(super) chain: Chain,
+    /// It signed badly: its stream is not taken any more.
+    pub(super) distrusted: bool,
+    /// That it signed two histories.
+    pub(super) proof: Option<Arc<Proof>>,
+    /// What depends on it need not wait: it is expelled.
+    pub(super) void: bool,
 }
 
 /// What is known about the end of a member.
@@ -237,6 +247,10 @@ impl Known {
             },
             end: End::default(),
             retired: None,
+            chain: Chain::default(),
+            distrusted: false,
+            proof: None,
+            void: false,
         }
     }
 
@@ -260,7 +274,12 @@ impl Known {
             attempt: self.peer.attempt,
             ..Peer::default()
         };
+        let chain = Chain::of(self.chain.key);
         *self = Self {
+            chain,
+            distrusted: self.distrusted,
+            proof: self.proof.take(),
+            void: self.void,
             record,
             name,
             peer,
@@ -273,6 +292,11 @@ impl Known {
         self.record.as_ref().is_some_and(|record| record.standing.counts())
     }
 
+    /// It signed two histories: what it says, and what others say that depends on it, means nothing.
+    pub(super) fn is_expelled(&self) -> bool {
+        self.proof.is_some()
+    }
+
     /// Where it stands, if it has a record.
     pub(super) fn standing(&self) -> Option<Standing> {
         self.record.as_ref().map(|record| record.standing)
@@ -282,7 +306,7 @@ impl Known {
     pub(super) fn bound(&self) -> Option<u64> {
         match self.standing()? {
             Standing::Left(n) | Standing::Closed(n) => Some(n),
-            Standing::Joining | Standing::Member => None,
+            Standing::Joining | Standing::Member | Standing::Expelled => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::chain::{SEGMENT_BYTES, SEGMENT_MESSAGES};
 use crate::engine::io::{Batch, Notice, Output, Refusal};
 use crate::engine::pace::Pusher;
 use crate::engine::roster::Slot;
@@ -38,8 +39,12 @@ impl Engine {
         }
         self.say_next(kind, &payload, sent_at);
         self.own.tickets.push(ticket);
+        let (messages, bytes) = match self.is_signed() {
+            false => (MAX_RUN, usize::MAX),
+            true => (SEGMENT_MESSAGES, SEGMENT_BYTES),
+        };
         let full = |open: &Composer| {
-            open.len() >= self.config.batch_messages.min(MAX_RUN) || open.bytes() >= self.config.batch_bytes
+            open.len() >= self.config.batch_messages.min(messages) || open.bytes() >= self.config.batch_bytes.min(bytes)
         };
         if kind != Kind::App || self.own.open.as_ref().is_some_and(full) {
             self.finish_saying();
@@ -103,6 +108,8 @@ impl Engine {
             return None;
         }
         let upto = self.batch_end(after, last);
+        // Whoever has a batch can prove it, also when nothing follows.
+        self.sign_own(upto);
         let end = self.own_bytes_upto(upto);
         let pusher = self.roster[slot].peer.push.as_mut()?;
         let fresh = std::mem::take(&mut pusher.fresh);
@@ -118,9 +125,10 @@ impl Engine {
         let peer = &self.roster[slot].peer;
         let again = |push: &Pusher| push.is_beginning_after(ack.received, peer.turn, self.now);
         if ack.restart && !peer.push.as_ref().is_some_and(again) {
-            let end = self.own_bytes_upto(ack.received);
+            let has = self.own_boundary(ack.received);
+            let end = self.own_bytes_upto(has);
             let push = &mut self.roster[slot].peer.push;
-            *push = push.take().map(|_| Pusher::new(ack.received, end));
+            *push = push.take().map(|_| Pusher::new(has, end));
         }
         let peer = &mut self.roster[slot].peer;
         let answered = peer
@@ -174,7 +182,8 @@ impl Engine {
 
     /// Begins a stream to a peer that is known to have `has` of one's own messages.
     pub(super) fn start_push(&mut self, slot: Slot, has: u64) {
-        if self.roster[slot].peer.linked {
+        if self.roster[slot].peer.linked && !self.roster[slot].is_expelled() {
+            let has = self.own_boundary(has);
             let end = self.own_bytes_upto(has);
             self.roster[slot].peer.push = Some(Pusher::new(has, end));
             self.offers.to.push(slot);

@@ -48,7 +48,10 @@ impl Engine {
                 let has = digest.next_if(|entry| entry.0 == id).map_or(0, |entry| entry.1);
                 // Everyone has its own messages.
                 let has = if of == slot { has.max(known.delivered) } else { has };
-                seqs[of as usize] = seqs[of as usize].min(has);
+                // Of one that is expelled nobody needs anything.
+                if !self.roster[of].is_expelled() {
+                    seqs[of as usize] = seqs[of as usize].min(has);
+                }
             }
         }
         seqs
@@ -76,13 +79,17 @@ impl Engine {
         self.log.release_kept(|slot, seq| !is_stable(slot, seq));
         // What is below the base anyway goes first: letting it go changes nothing of what is told to others.
         while self.log.bytes() > hard && self.log.drop_kept() {}
+        let sealed = self.is_signed();
         while let Some(item) = self.log.front() {
             let (slot, first, last, bytes) = (item.slot, item.piece.first(), item.piece.last(), self.log.bytes());
             // As a whole, unless a part is enough and what else would go is worth keeping, or a part is all that may go.
-            let small = item.bytes <= budget / WORTH_CUTTING;
+            let small = sealed || item.bytes <= budget / WORTH_CUTTING;
             let whole = bytes > budget && (small || bytes > budget + item.bytes) && is_stable(slot, last);
             let part = bytes > budget && (is_stable(slot, first) || bytes > hard);
             let item = match (whole, part) {
+                // A part of a segment could not be proved to anybody.
+                (false, true) if sealed && (is_stable(slot, last) || bytes > hard) => self.log.pop_piece(),
+                (false, true) if sealed => break,
                 (true, _) => self.log.pop_piece(),
                 (_, true) => self.log.pop_message(),
                 (false, false) => break,
@@ -93,6 +100,19 @@ impl Engine {
             if gone && slot == self.my_slot {
                 self.own.starts.pop_front();
             }
+        }
+        if sealed {
+            self.trim_chains();
+        }
+    }
+
+    /// What is known of chains goes with the messages.
+    fn trim_chains(&mut self) {
+        for slot in self.roster.slots() {
+            let kept = self.log.kept.range((slot, 0)..=(slot, u64::MAX)).next();
+            let kept = kept.map_or(u64::MAX, |(&(_, seq), _)| seq);
+            let known = &mut self.roster[slot];
+            known.chain.trim(known.logged_from().min(kept));
         }
     }
 }

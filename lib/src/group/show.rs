@@ -67,6 +67,17 @@ pub(super) fn notice(notice: Notice, member: impl Fn(MemberId) -> Member) -> Opt
         },
         Notice::Reopened(id) => Event::Reopened { origin: member(id) },
         Notice::Gap(dots) => Event::Gap { dots },
+        Notice::Equivocation {
+            member: id,
+            delivered,
+            discarded,
+            proof,
+        } => Event::Equivocation {
+            member: member(id),
+            delivered,
+            discarded,
+            proof,
+        },
         Notice::Odd { .. } => return None,
     })
 }

@@ -267,6 +267,7 @@ mod tests {
         };
         Frame::View(View {
             records: (0..records).map(record).collect(),
+            proofs: Vec::new(),
         })
     }
 

@@ -178,7 +178,10 @@ mod tests {
     }
 
     fn view(records: Vec<Record>) -> Frame {
-        Frame::View(View { records })
+        Frame::View(View {
+            records,
+            proofs: Vec::new(),
+        })
     }
 
     #[test]

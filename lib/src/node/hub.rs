@@ -24,6 +24,7 @@ use crate::node::gate::Gate;
 use crate::node::places::Places;
 use crate::node::{Board, Contact, JoinError};
 use crate::options::Options;
+use crate::sign::Signer;
 
 /// Visits and news that may wait for the hub.
 const NEWS: usize = 256;
@@ -268,6 +269,12 @@ impl Hub {
         let joins = self.joins.entry(id).or_default();
         let nth = std::mem::replace(joins, *joins + 1);
         let member = MemberId::of_join(self.id, id, nth);
+        // The one place where a member gets what it signs with.
+        let identity = self.options.identity.as_ref();
+        let secret = identity
+            .map(|identity| identity.signer().to_bytes())
+            .or(self.options.signing);
+        let signer = secret.map(|secret| Signer::ed25519(&secret, id, nth));
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (knock, knocks) = mpsc::channel(GROUP_QUEUE);
         let door = Door { member, knock };
@@ -280,6 +287,7 @@ impl Hub {
                 addr: self.addr,
             },
             config: self.options.config.clone(),
+            signer,
             seed: self.jitter,
             knocks,
             views: self.views.clone(),

@@ -3,13 +3,19 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::bound::Budget;
+use crate::chain::{Head as ChainHead, Mark, TRAIL};
 use crate::clock::{Entries, MAX_NUMBER};
 use crate::id::{Dot, MemberId};
-use crate::message::Kind;
-use crate::run::{Entry, Head, MAX_CLOCK, MAX_PAYLOAD, MAX_RUN, MAX_RUN_CLOCKS, Malformed, Past, Run};
+use crate::message::{Kind, Message};
+use crate::run::{Entry, Head, MAX_CLOCK, MAX_PAYLOAD, MAX_RUN, MAX_RUN_CLOCKS, Malformed, Past, Run, Sealed, Seals};
+use crate::sign::Key;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const FULL: u8 = 0x10;
+const SEALED: u8 = 0x40;
+/// Of a segment: it has a signature; its messages are not here.
+const SIGNED: u8 = 1;
+const IN_TRAIL: u8 = 2;
 const CHANGED: u8 = 0x20;
 const KIND_MASK: u8 = 0x0f;
 
@@ -40,15 +46,19 @@ impl Run {
             return Err(Malformed("Lamport time out of range"));
         }
         let (mut pasts, mut budget) = (Vec::new(), MAX_RUN_CLOCKS);
-        let full = match rest.u8()? {
-            0 => false,
-            FULL if count > 0 => true,
-            _ => return Err(Malformed("unknown flag")),
-        };
+        let flags = rest.u8()?;
+        if flags & !(FULL | SEALED) != 0 || (flags != 0 && count == 0) {
+            return Err(Malformed("unknown flag"));
+        }
+        let full = flags & FULL != 0;
         if full {
             pasts.push((0, Past::Full(rest.clock(origin, false, &mut budget)?)));
             memory.take(room_for(&pasts[0]))?;
         }
+        let seals = match flags & SEALED {
+            0 => None,
+            _ => Some(Box::new(rest.seals(count, memory)?)),
+        };
         // Every entry takes at least 4 bytes: a claimed count cannot reserve more than the bytes can hold.
         let room = count.min(rest.left() / 4);
         memory.take(room * size_of::<Head>())?;
@@ -74,6 +84,12 @@ impl Run {
         if rest.left() > 0 {
             return Err(Malformed("bytes left over"));
         }
+        if let Some(seals) = &seals {
+            let alone = |nth: usize| heads[nth].kind != Kind::App;
+            let payloads = |range: std::ops::Range<usize>| heads[range].iter().map(|head| head.length as usize).sum();
+            let changes = pasts.iter().map(|past| past.0);
+            seals.check(count, alone, payloads, changes).map_err(Malformed)?;
+        }
         let bytes = bytes.clone();
         Ok(Self {
             origin,
@@ -81,13 +97,20 @@ impl Run {
             heads,
             pasts,
             bytes,
+            travels: true,
+            seals,
         })
     }
 
     /// The run as bytes that [`Run::decode`] reads.
     pub fn encode(&self) -> Bytes {
         let bound = |entry: &Entry| encoded_bound(entry.payload.len(), entry.past.entries().len());
-        let mut out = BytesMut::with_capacity(64 + self.entries().map(|entry| bound(&entry)).sum::<usize>());
+        let seals = self
+            .seals
+            .as_ref()
+            .map_or(0, |seals| sealed_bound(seals.segments.len()));
+        let entries = self.entries().map(|entry| bound(&entry)).sum::<usize>();
+        let mut out = BytesMut::with_capacity(64 + seals + entries);
         let first = Dot {
             origin: self.origin,
             seq: self.first,
@@ -97,7 +120,7 @@ impl Run {
             _ => None,
         });
         let times = self.heads.first().map_or((0, 0), |head| (head.lamport, head.sent_at));
-        put_head(&mut out, first, self.len(), times, full);
+        put_head(&mut out, first, self.len(), times, full, self.seals());
         let mut before = times;
         for entry in self.entries() {
             let changes: &[_] = match &entry.past {
@@ -183,6 +206,8 @@ impl Composer {
             heads: self.heads,
             pasts: vec![(0, Past::Changes(self.changes))],
             bytes: self.bytes.split().freeze(),
+            travels: true,
+            seals: None,
         };
         (run, self.bytes)
     }
@@ -195,6 +220,7 @@ pub(crate) fn put_head(
     count: usize,
     (lamport, sent_at): (u64, u64),
     full: Option<&[(MemberId, u64)]>,
+    seals: Option<&Seals>,
 ) {
     out.put_u8(VERSION);
     out.put_slice(&first.origin.0);
@@ -202,8 +228,55 @@ pub(crate) fn put_head(
     put_varint(out, count as u64);
     put_varint(out, lamport);
     put_varint(out, sent_at);
-    out.put_u8(if full.is_some() { FULL } else { 0 });
+    let sealed = if seals.is_some() { SEALED } else { 0 };
+    out.put_u8(if full.is_some() { FULL | sealed } else { sealed });
     full.into_iter().for_each(|list| put_clock(out, list));
+    seals.into_iter().for_each(|seals| put_seals(out, seals));
+}
+
+fn put_seals(out: &mut BytesMut, seals: &Seals) {
+    out.reserve(sealed_bound(seals.segments.len()));
+    out.put_slice(&seals.key.public);
+    put_varint(out, seals.key.join);
+    out.put_slice(&seals.prev);
+    put_varint(out, seals.segments.len() as u64);
+    for Sealed {
+        count,
+        digest,
+        signature,
+    } in &seals.segments
+    {
+        let signed = if signature.is_some() { SIGNED } else { 0 };
+        out.put_u8(if digest.is_some() { signed | IN_TRAIL } else { signed });
+        put_varint(out, u64::from(*count));
+        digest.iter().for_each(|digest| out.put_slice(digest));
+        signature.iter().for_each(|mark| out.put_slice(&mark.0));
+    }
+}
+
+/// What is hashed of a segment's first message, its payload left out; everything in it stands at its place, whatever
+/// came before.
+pub(crate) fn put_first(out: &mut Vec<u8>, first: &Message, count: u64) {
+    out.put_slice(&first.dot.origin.0);
+    let numbers = [
+        first.dot.seq,
+        count,
+        first.lamport,
+        first.sent_at,
+        first.past.len() as u64,
+    ];
+    numbers.into_iter().for_each(|number| out.put_u64(number));
+    for (member, seq) in first.past.iter() {
+        out.put_slice(&member.0);
+        out.put_u64(seq);
+    }
+    out.put_u8(kind_code(first.kind));
+    out.put_u64(first.payload.len() as u64);
+}
+
+/// Most bytes that seals take.
+pub(crate) fn sealed_bound(segments: usize) -> usize {
+    32 + 10 + 32 + 3 + segments * (1 + 3 + 32 + 64)
 }
 
 fn put_entry(
@@ -272,7 +345,11 @@ impl Reader<'_> {
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                return Ok(value);
+                // What is hashed has one form only.
+                return match byte == 0 && shift > 0 {
+                    true => Err(Malformed("number longer than it must be")),
+                    false => Ok(value),
+                };
             }
         }
         Err(Malformed("number too long"))
@@ -303,6 +380,9 @@ impl Reader<'_> {
             CHANGED => Some(self.clock(origin, true, budget)?),
             _ => return Err(Malformed("unknown flag")),
         };
+        if changes.as_ref().is_some_and(Entries::is_empty) {
+            return Err(Malformed("a change of nothing"));
+        }
         let length = self.count(MAX_PAYLOAD, "payload over the limit")?;
         if length > self.left() {
             return Err(Malformed("too short"));
@@ -316,6 +396,48 @@ impl Reader<'_> {
         };
         self.at += length;
         Ok((head, changes))
+    }
+
+    fn hash(&mut self) -> Result<ChainHead, Malformed> {
+        let end = self.at + 32;
+        let slice = self.bytes.get(self.at..end).ok_or(Malformed("too short"))?;
+        self.at = end;
+        Ok(slice.try_into().expect("32 bytes"))
+    }
+
+    fn seals(&mut self, count: usize, memory: &mut Budget) -> Result<Seals, Malformed> {
+        let (public, join) = (self.hash()?, self.varint()?);
+        let key = Key { public, join };
+        let prev = self.hash()?;
+        let segments = self.count(count + TRAIL, "too many segments")?;
+        if segments > self.left() / 2 {
+            return Err(Malformed("too short"));
+        }
+        memory.take(segments * size_of::<Sealed>())?;
+        let segments = (0..segments).map(|_| self.sealed()).collect::<Result<_, _>>()?;
+        Ok(Seals { key, prev, segments })
+    }
+
+    fn sealed(&mut self) -> Result<Sealed, Malformed> {
+        let flags = self.u8()?;
+        if flags & !(SIGNED | IN_TRAIL) != 0 {
+            return Err(Malformed("unknown flag"));
+        }
+        let count = self.count(MAX_RUN, "too many messages")? as u32;
+        let digest = (flags & IN_TRAIL != 0).then(|| self.hash()).transpose()?;
+        let signature = (flags & SIGNED != 0).then(|| self.mark()).transpose()?;
+        Ok(Sealed {
+            count,
+            digest,
+            signature,
+        })
+    }
+
+    fn mark(&mut self) -> Result<Mark, Malformed> {
+        let mut mark = [0; 64];
+        mark[..32].copy_from_slice(&self.hash()?);
+        mark[32..].copy_from_slice(&self.hash()?);
+        Ok(Mark(mark))
     }
 
     fn clock(&mut self, origin: MemberId, zero: bool, budget: &mut usize) -> Result<Entries, Malformed> {

@@ -1,7 +1,9 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
+mod codec;
 mod far;
 mod judge;
+mod lies;
 mod limits;
 mod malice;
 mod model;

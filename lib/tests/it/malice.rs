@@ -155,6 +155,7 @@ fn a_digest_of_everything() {
     let beat = Beat {
         stage: Stage::Member,
         digest,
+        heads: vec![],
         view: 1,
         hears: Arc::default(),
         gone: Arc::default(),

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     /// From here on the network is fair, and everything must settle.
     pub(crate) calm_at: Micros,
     pub(crate) rules: Rules,
+    /// Members sign what they say, with toy keys.
+    pub(crate) signed: bool,
 }
 
 /// What happens, and when.
@@ -179,6 +181,7 @@ impl Plan {
             steps: Vec::new(),
             calm_at: 0,
             rules: Rules::default(),
+            signed: false,
         }
     }
 

@@ -6,6 +6,7 @@
 //! MULTICAST_SEED=17 MULTICAST_TRACE=1 cargo test -p multicast --test it seeds -- --nocapture
 //! MULTICAST_SEED=17 MULTICAST_SHRINK=1 cargo test -p multicast --test it seeds -- --nocapture    prints a small plan
 //! MULTICAST_WITHOUT=tombstones ...                                         the same with one rule switched off
+//! MULTICAST_SIGNED=1 ...                                                   with or, 0, without keys, whatever was drawn
 //! ```
 
 use std::ops::Range;
@@ -127,6 +128,9 @@ fn drawn(seed: u64) -> Plan {
     let mut plan = draw(seed);
     if let Ok(name) = std::env::var("MULTICAST_WITHOUT") {
         crate::mutants::without(&name, &mut plan.rules);
+    }
+    if let Some(signed) = number("MULTICAST_SIGNED") {
+        plan.signed = signed > 0;
     }
     plan
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod hostile;
+mod signed;
 mod talk;
 
 use std::time::Duration;

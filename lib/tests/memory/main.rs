@@ -104,6 +104,7 @@ fn a_frame_of_a_mebibyte_becomes_four_at_most() {
     for records in [4096, 49_000] {
         let view = Frame::View(View {
             records: (0..records).map(record).collect(),
+            proofs: Vec::new(),
         });
         peak(&format!("view of {records}"), bytes(&view));
     }

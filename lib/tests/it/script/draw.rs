@@ -9,6 +9,13 @@ use crate::sim::Rng;
 /// The plan of a seed. Of eight, three have every fault there is, two have members that forget what is stable, two are
 /// of the usual kind, and in one members die and nothing else goes wrong.
 pub(crate) fn draw(seed: u64) -> Plan {
+    let plan = draw_unsigned(seed);
+    // A quarter of the plans of each kind.
+    let signed = seed / 8 % 4 == 3;
+    Plan { signed, ..plan }
+}
+
+fn draw_unsigned(seed: u64) -> Plan {
     match seed % 8 {
         1 | 2 | 5 => super::swarm::draw(seed),
         6 => super::swarm::draw_orderly(seed),
@@ -56,6 +63,7 @@ pub(super) fn plan(
         steps,
         calm_at: span + 300 * MS,
         rules: Rules::default(),
+        signed: false,
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
         steps: Vec::new(),
         calm_at: span + 300 * MS,
         rules: Rules::default(),
+        signed: false,
     };
     let mut swarm = Swarm { rng, seats, span };
     let steps = &mut plan.steps;
@@ -87,6 +88,7 @@ pub(super) fn draw_orderly(seed: u64) -> Plan {
         steps,
         calm_at: span + 300 * MS,
         rules: Rules::default(),
+        signed: false,
     }
 }
 

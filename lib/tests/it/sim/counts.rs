@@ -31,7 +31,7 @@ counts! {
     crashes, crashed_in_send, crashed_joiners, half_open, restarted, partitions, stops, jumps, sponsors_lost,
     starts_apart, retirements, gaps, gap_dots, gap_dots_kept, purged_orphans, closed_alive,
     starts, founders, joins, leaves, exits, links_up, links_down, refused_dials,
-    sends, windows_full, replies, deliveries, held,
+    sends, bursts, windows_full, replies, deliveries, held,
     pushes, pushed, clock_entries, restarts, pulls, pulled, gone, never,
     beats, views, asks, sponsors, greets,
     silent, resumed, closed, reopened, lagging, acks, spurious_ticks, settling_us,

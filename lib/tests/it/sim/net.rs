@@ -164,6 +164,11 @@ pub(crate) fn what(frame: &Frame) -> What {
         Frame::Sponsor(_) => What::Sponsor,
         Frame::Greet { .. } => What::Greet,
         // Of the layer above; no engine says it.
-        Frame::Greeted { .. } | Frame::Full { .. } | Frame::Answer { .. } | Frame::Asking { .. } => What::Greeted,
+        Frame::Greeted { .. }
+        | Frame::Full { .. }
+        | Frame::Answer { .. }
+        | Frame::Asking { .. }
+        | Frame::Shown { .. }
+        | Frame::Proof(_) => What::Greeted,
     }
 }

@@ -333,7 +333,7 @@ impl Witness {
                     ),
                 }
             }
-            Notice::Gap(_) | Notice::Odd { .. } => {
+            Notice::Gap(_) | Notice::Odd { .. } | Notice::Equivocation { .. } => {
                 no("notice", who, format!("{notice:?}, and there is no reason for it"))
             }
         }

@@ -63,6 +63,38 @@ impl World<'_> {
         Ok(answer.unwrap_or(true))
     }
 
+    /// Gives an engine several sends in one turn, carries out what it wants, and judges both. How many of them, from the
+    /// first on, were taken.
+    pub(super) fn feed_burst(&mut self, who: Who, sends: Vec<(u64, Bytes, u64)>) -> Result<u32, Violation> {
+        self.counts.steps += 1;
+        self.counts.bursts += 1;
+        let clock = self.clock_of(who);
+        self.nodes[who].latest = clock.max(self.nodes[who].latest);
+        let inputs = sends.iter().map(|(ticket, payload, sent_at)| Input::Send {
+            ticket: *ticket,
+            kind: Kind::App,
+            payload: payload.clone(),
+            sent_at: *sent_at,
+        });
+        let (mut outputs, mut taken) = (Vec::new(), 0);
+        self.nodes[who].engine.handle_all(inputs, clock, &mut outputs);
+        let bytes_of = |ticket: u64| sends.iter().find(|send| send.0 == ticket).map(|send| &send.1);
+        for output in outputs {
+            let asked = match output {
+                Output::Sent { ticket, .. } => {
+                    taken += 1;
+                    bytes_of(ticket)
+                }
+                _ => None,
+            };
+            self.take(who, output, asked)?;
+        }
+        if !self.nodes[who].phase.is_over() {
+            self.rest(who, false)?;
+        }
+        Ok(taken)
+    }
+
     fn rest(&mut self, who: Who, quiet: bool) -> Verdict {
         self.plan_wake(who);
         if !quiet || self.counts.steps.is_multiple_of(16) {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use multicast::engine::{Engine, Input};
-use multicast::{Intro, Kind, MemberId, Message, Micros};
+use multicast::{GroupId, Intro, Kind, MemberId, Message, Micros, Signer};
 
 use super::{Happening, Link, Node, Phase, World};
 use crate::judge::{Verdict, Who};
@@ -21,6 +21,7 @@ impl World<'_> {
         for who in 0..self.plan.established {
             let seed = mix(self.plan.seed ^ who as u64);
             let engine = Engine::established(self.plan.config(), members[who], &members, seed, 0);
+            let engine = self.signing(engine);
             self.seat(who, engine, &[]);
         }
         for who in 0..self.plan.established {
@@ -112,10 +113,23 @@ impl World<'_> {
         };
         let seed = mix(self.plan.seed ^ who as u64);
         let engine = Engine::new(self.plan.config(), self.witness.id(who), intro, seed, self.now);
+        let engine = self.signing(engine);
         self.seat(seat, engine, seeds);
         self.note(who, || format!("starts in seat {seat}, knows {seeds:?}"));
         for seed in seeds {
             self.dial(who, *seed, 0);
+        }
+    }
+
+    /// The same engine, with a key where the plan wants one.
+    fn signing(&self, engine: Engine) -> Engine {
+        let signer = self
+            .plan
+            .signed
+            .then(|| Signer::toy(engine.me(), GroupId::named("simulated")));
+        match signer {
+            Some(signer) => engine.with_signer(signer),
+            None => engine,
         }
     }
 
@@ -143,6 +157,11 @@ impl World<'_> {
 
     /// Says as much of a burst as the window takes, and the rest later.
     pub(super) fn say(&mut self, who: Who, count: u32, bytes: usize) -> Verdict {
+        // In every other run in one turn, so that messages share a clock and travel as one.
+        let together = count > 1 && (self.plan.seed / 16).is_multiple_of(2);
+        if together && self.nodes[who].phase == Phase::Running && self.nodes[who].dies_after.is_none() {
+            return self.say_together(who, count, bytes);
+        }
         for said in 0..count {
             if self.nodes[who].phase != Phase::Running {
                 break;
@@ -164,6 +183,29 @@ impl World<'_> {
                     .push(self.now + TRY_AGAIN, Happening::Say { who, count, bytes });
                 return Ok(());
             }
+        }
+        self.pending -= 1;
+        Ok(())
+    }
+
+    fn say_together(&mut self, who: Who, count: u32, bytes: usize) -> Verdict {
+        let send = |_| {
+            let node = &mut self.nodes[who];
+            node.tickets += 1;
+            let ticket = node.tickets;
+            (
+                ticket,
+                payload(self.plan.seed, who, ticket, bytes),
+                self.wall_clock(ticket),
+            )
+        };
+        let sends = (0..count).map(send).collect();
+        let count = count - self.feed_burst(who, sends)?;
+        if count > 0 && !self.nodes[who].phase.is_over() {
+            self.counts.windows_full += 1;
+            let again = Happening::Say { who, count, bytes };
+            self.queue.push(self.now + TRY_AGAIN, again);
+            return Ok(());
         }
         self.pending -= 1;
         Ok(())
