@@ -254,7 +254,7 @@ impl Hub {
 
     fn on_join(&mut self, name: String, reply: oneshot::Sender<Result<Joined, JoinError>>) {
         let id = GroupId::named(&name);
-        if self.groups.contains_key(&id) {
+        if self.is_in(id) {
             let _ = reply.send(Err(JoinError::AlreadyIn(name)));
             return;
         }
@@ -328,9 +328,22 @@ impl Hub {
         self.places.kick_all();
     }
 
+    /// Whether this node takes part in a group: not in one that it has left, though the application may still read its
+    /// last events.
+    fn is_in(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|local| !local.door.knock.is_closed())
+    }
+
+    /// It may have been joined again already.
+    fn forget_left(&mut self, id: GroupId) {
+        if !self.is_in(id) {
+            self.groups.remove(&id);
+        }
+    }
+
     async fn on_over(&mut self, over: Result<GroupId, TaskError>) {
         let Ok(id) = over else { return };
-        self.groups.remove(&id);
+        self.forget_left(id);
         self.publish();
         // Links that carry nothing any more close when their last sender is gone.
         let mine = self.hello.borrow().clone();
@@ -372,7 +385,7 @@ impl Hub {
         let all_over = async {
             while let Some(over) = self.tasks.join_next().await {
                 if let Ok(id) = over {
-                    self.groups.remove(&id);
+                    self.forget_left(id);
                 }
             }
         };

@@ -155,7 +155,7 @@ fn a_digest_of_everything() {
     let beat = Beat {
         stage: Stage::Member,
         digest,
-        heads: vec![],
+        heads: Arc::default(),
         view: 1,
         hears: Arc::default(),
         gone: Arc::default(),
