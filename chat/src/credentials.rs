@@ -140,9 +140,7 @@ impl Credentials {
     /// # Errors
     /// The authority's directory cannot be used (exit 7).
     pub fn vouch_for_self(self: &Arc<Self>, nick: &str) -> Result<JoinHandle<()>, Exit> {
-        let home = "$HOME is not set, so that there is no place for this user's certificate authority";
-        let dir = Authority::default_dir().ok_or_else(|| Exit::Unexpected(home.into()))?;
-        let authority = Authority::open(&dir).map_err(|error| Exit::ProfileInUse(error.to_string()))?;
+        let authority = own_authority().map_err(Exit::ProfileInUse)?;
         self.issue(&authority, nick)?;
         let (mine, nick) = (self.clone(), nick.to_owned());
         Ok(tokio::spawn(async move {
@@ -163,6 +161,15 @@ impl Credentials {
         let credential = multicast::Credential { chain, root };
         self.identity.add(credential).map_err(unexpected)
     }
+}
+
+/// The certificate authority of this user, made at the first start; or why there is none, and what to do.
+pub fn own_authority() -> Result<Authority, String> {
+    let dir = Authority::default_dir().ok_or(
+        "$HOME is not set, so there is no place for this user's certificate authority: set it, or use --registry and \
+         --invite to be let in by somebody else's",
+    )?;
+    Authority::open(dir).map_err(|error| error.to_string())
 }
 
 fn unexpected(error: IdentityError) -> Exit {

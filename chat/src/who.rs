@@ -59,7 +59,7 @@ pub async fn run(settings: &Settings) -> Exit {
     }
     if troubles.len() == registries.len() {
         return Exit::Alone(format!(
-            "no registry answers: {}. Start one with `nodesetd`, or name another with --registry",
+            "{}. Start one with `nodesetd`, or name another with --registry",
             troubles.join("; ")
         ));
     }

@@ -7,7 +7,7 @@ mod listen;
 mod peers;
 mod strangers;
 
-use crate::harness::Run;
+use crate::harness::{Chat, Run};
 
 /// The run was refused, and says why on stderr alone. Returns that.
 fn refused(run: &Run) -> String {
@@ -18,4 +18,10 @@ fn refused(run: &Run) -> String {
         "{words:?}"
     );
     words.to_owned()
+}
+
+/// Where it is dialled.
+fn addr(chat: &Chat) -> String {
+    let hello = chat.wait_for("hello", |line| line["type"] == "hello");
+    hello["addr"].as_str().expect("an address").to_owned()
 }

@@ -39,6 +39,18 @@ fn an_address_that_nobody_can_dial_is_not_registered() {
     );
 }
 
+#[test]
+fn whoever_dials_need_not_be_dialled() {
+    let home = Place::alone();
+    let bob = home.chat("-n bob");
+    let mut ana = home.chat(&format!("-n ana -l 0.0.0.0:0 -p {}", super::addr(&bob)));
+    let ids = [ana.joined(), bob.joined()];
+    ana.meets(&ids);
+    bob.meets(&ids);
+    ana.say("from any address");
+    bob.wait_text("from any address");
+}
+
 /// The same without any of the directories that a home gives.
 fn homeless(place: &Place, args: &str) -> Command {
     let mut command = place.command(args);
@@ -49,13 +61,33 @@ fn homeless(place: &Place, args: &str) -> Command {
 #[test]
 fn without_a_home_it_is_said_what_is_missing() {
     let place = Place::alone();
-    for args in ["-n ana", "-n ana --json", "-n ana who", "-n ana send hello"] {
+    let registry = Registry::of(&place);
+    let other = place.chat(&format!("-n bob -r {}", registry.addr));
+    let peer = super::addr(&other);
+    other.joined();
+    for args in [
+        "-n ana",
+        "-n ana --json",
+        "-n ana --ephemeral",
+        &format!("-n ana -p {peer}"),
+    ] {
         let run = Run::of(homeless(&place, args));
-        assert!(matches!(run.exit.code, Some(3 | 7)), "{args}: {run:?}");
-        assert!(!run.exit.stderr.contains("panicked"), "{args}: {run:?}");
+        assert_eq!(run.exit.code, Some(7), "{args}: {run:?}");
+        assert!(run.exit.stderr.contains("$HOME is not set"), "{args}: {run:?}");
+        assert!(
+            run.exit.stderr.contains("set it, or use --registry and --invite"),
+            "{args}: {run:?}"
+        );
     }
-    let run = Run::of(homeless(&place, "-n ana"));
-    assert!(run.exit.stderr.contains("$HOME is not set"), "{run:?}");
+    let stranger = Run::of(homeless(&place, &format!("-n ana -r {}", registry.addr)));
+    assert!(
+        super::refused(&stranger).contains("is not of this user"),
+        "{stranger:?}"
+    );
+    for args in ["-n ana who", "-n ana send hello"] {
+        let run = Run::of(homeless(&place, args));
+        assert_eq!(run.exit.code, Some(3), "{args}: {run:?}");
+    }
 }
 
 #[test]

@@ -2,13 +2,8 @@
 
 use rustix::process::Signal;
 
-use super::refused;
-use crate::harness::{Chat, Place, Registry};
-
-fn addr(chat: &Chat) -> String {
-    let hello = chat.wait_for("hello", |line| line["type"] == "hello");
-    hello["addr"].as_str().unwrap().to_owned()
-}
+use super::{addr, refused};
+use crate::harness::{Place, Registry};
 
 #[test]
 fn chats_of_one_home_need_no_registry() {
@@ -19,6 +14,7 @@ fn chats_of_one_home_need_no_registry() {
     let cyd = place.chat(&format!("-n cyd -p {}", addr(&bob)));
     let ids = [ana.joined(), bob.joined(), cyd.joined()];
     [&ana, &bob, &cyd].iter().for_each(|chat| chat.meets(&ids));
+    assert_eq!(ana.stderr(), "");
     // The registry that the first one served goes with it.
     ana.signal(Signal::KILL);
     ana.wait();

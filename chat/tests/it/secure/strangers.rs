@@ -26,10 +26,9 @@ fn strangers_at_the_port_cost_one_line_each() {
     let (mut ana, bob) = (start("ana"), start("bob"));
     let ids = [ana.joined(), bob.joined()];
     ana.meets(&ids);
-    let hello = ana.wait_for("hello", |line| line["type"] == "hello");
-    let addr = hello["addr"].as_str().unwrap();
+    let addr = super::addr(&ana);
 
-    let mut raw = TcpStream::connect(addr).unwrap();
+    let mut raw = TcpStream::connect(&addr).unwrap();
     raw.write_all(b"GET / HTTP/1.1\r\n\r\nwhat do you say?").unwrap();
     let heard = last_words(&mut raw);
     // An alert of TLS, at most.
@@ -38,7 +37,7 @@ fn strangers_at_the_port_cost_one_line_each() {
         said.contains("it does not speak TLS 1.3").then_some(())
     });
 
-    let mut stream = nameless(addr, &registry.cluster());
+    let mut stream = nameless(&addr, &registry.cluster());
     let _ = stream.write_all(&[0; 64]);
     assert!(last_words(&mut stream).is_empty());
     ana.wait_stderr("a line on it", |said| {
