@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use multicast::{Identity, IdentityError};
-use nodeset::client::{Enrolment, Proofs};
+use nodeset::client::{self, AskError, Enrolment, Proofs};
 use nodeset::{Authority, CERTIFICATE_LIFE, Credential, Invite, InviteError, ProcessKey, ProfileKey};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -30,8 +30,10 @@ pub struct Credentials {
     pub proofs: Proofs,
     /// Where what an invite brought is kept.
     dir: Option<PathBuf>,
-    /// Registries that let this profile in before.
+    /// Registries that let this profile in before, or are to do so now.
     known: Vec<String>,
+    /// Where the invite leads.
+    invited_to: Option<String>,
     vouched_for: AtomicBool,
 }
 
@@ -44,7 +46,7 @@ impl Credentials {
         let key = ProcessKey::generate().map_err(|error| Exit::Unexpected(error.to_string()))?;
         let identity = Identity::new(key.pkcs8()).map_err(unexpected)?;
         let mut proofs = Proofs::local();
-        let mut known = Vec::new();
+        let (mut known, mut invited_to) = (Vec::new(), None);
         if let Some(dir) = &settings.keys {
             let profile = ProfileKey::open(&dir.join(KEY_FILE)).map_err(|error| damaged(dir, &error))?;
             let kept = Credential::load_all(dir).map_err(|error| damaged(dir, &error))?;
@@ -60,6 +62,7 @@ impl Credentials {
                 .parse()
                 .map_err(|error: InviteError| Exit::Refused(format!("--invite: {error}")))?;
             known.insert(0, invite.addr().to_owned());
+            invited_to = Some(invite.addr().to_owned());
             proofs = proofs
                 .with_invite(invite)
                 .map_err(|error| Exit::Unexpected(error.to_string()))?;
@@ -70,6 +73,7 @@ impl Credentials {
             proofs,
             dir: settings.keys.clone(),
             known,
+            invited_to,
             vouched_for: AtomicBool::new(false),
         })
     }
@@ -85,7 +89,7 @@ impl Credentials {
             }
             Registries::Named(names) if settings.invite.is_some() => {
                 let mut names = names.clone();
-                names.extend(self.known.first().filter(|invited| !names.contains(invited)).cloned());
+                names.extend(self.invited_to.clone().filter(|invited| !names.contains(invited)));
                 Registries::Named(names)
             }
             registries => registries.clone(),
@@ -114,15 +118,29 @@ impl Credentials {
         }
     }
 
+    /// Uses the invite, if there is one, and keeps what it brings, for whoever asks a registry without registering. Such
+    /// a question would use it up as well, and keep nothing.
+    ///
+    /// # Errors
+    /// The registry does not answer, or refuses. Then nothing was kept.
+    pub async fn introduce(&self, nick: &str, limit: Duration) -> Result<(), AskError> {
+        let (Some(registry), Some(dir)) = (&self.invited_to, &self.dir) else {
+            return Ok(());
+        };
+        let credential = client::introduce(registry, nick, &self.proofs, limit).await?;
+        if let Err(error) = credential.store(dir) {
+            eprintln!("chat: the next start will need another invite: {error}");
+        }
+        Ok(())
+    }
+
     /// Without a registry: one's own authority vouches, as a registry of the same user would. It does so again before
     /// the certificate ends, for as long as the returned task runs.
     ///
     /// # Errors
     /// The authority's directory cannot be used (exit 7).
     pub fn vouch_for_self(self: &Arc<Self>, nick: &str) -> Result<JoinHandle<()>, Exit> {
-        let home = "$HOME is not set, so that there is no place for this user's certificate authority";
-        let dir = Authority::default_dir().ok_or_else(|| Exit::Unexpected(home.into()))?;
-        let authority = Authority::open(&dir).map_err(|error| Exit::ProfileInUse(error.to_string()))?;
+        let authority = own_authority().map_err(Exit::ProfileInUse)?;
         self.issue(&authority, nick)?;
         let (mine, nick) = (self.clone(), nick.to_owned());
         Ok(tokio::spawn(async move {
@@ -143,6 +161,15 @@ impl Credentials {
         let credential = multicast::Credential { chain, root };
         self.identity.add(credential).map_err(unexpected)
     }
+}
+
+/// The certificate authority of this user, made at the first start; or why there is none, and what to do.
+pub fn own_authority() -> Result<Authority, String> {
+    let dir = Authority::default_dir().ok_or(
+        "$HOME is not set, so there is no place for this user's certificate authority: set it, or use --registry and \
+         --invite to be let in by somebody else's",
+    )?;
+    Authority::open(dir).map_err(|error| error.to_string())
 }
 
 fn unexpected(error: IdentityError) -> Exit {

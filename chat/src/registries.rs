@@ -144,6 +144,12 @@ impl Registries {
         self.status.borrow().clone()
     }
 
+    /// Whether one of them let this instance in, when it was last heard of.
+    pub fn one_holds_a_lease(&self) -> bool {
+        let status = self.status.borrow();
+        status.iter().any(|one| one.standing == Standing::Registered)
+    }
+
     /// Begins to give the leases back.
     pub fn stop(&mut self) {
         self.stop.take();

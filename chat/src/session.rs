@@ -3,6 +3,7 @@
 mod answers;
 mod drive;
 mod ending;
+mod peers;
 mod show;
 mod signals;
 mod start;

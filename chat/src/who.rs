@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nodeset::client;
+use nodeset::client::{self, AskError};
 
 use crate::app::clean;
 use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Who};
@@ -30,6 +30,11 @@ pub async fn run(settings: &Settings) -> Exit {
             return Exit::Usage(text.into());
         }
     };
+    // That nobody answers is found out below.
+    let refusal = credentials.introduce(&settings.nick, ANSWER).await.err();
+    if let Some(refusal) = refusal.filter(AskError::is_refusal) {
+        return Exit::Refused(clean::line(&refusal.to_string()));
+    }
     let answers = registries
         .iter()
         .map(|registry| client::list(registry, &credentials.proofs, ANSWER));
@@ -54,7 +59,7 @@ pub async fn run(settings: &Settings) -> Exit {
     }
     if troubles.len() == registries.len() {
         return Exit::Alone(format!(
-            "no registry answers: {}. Start one with `nodesetd`, or name another with --registry",
+            "{}. Start one with `nodesetd`, or name another with --registry",
             troubles.join("; ")
         ));
     }
@@ -89,6 +94,7 @@ fn print_json(settings: &Settings, members: &[nodeset::Peer]) {
         nick: peer.nick().to_owned(),
         own: false,
         addr: Some(peer.addr().to_string()),
+        profile: None,
         joined: None,
         silent: false,
         lagging: false,

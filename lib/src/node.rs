@@ -68,6 +68,7 @@ pub struct Node {
     orders: mpsc::Sender<Order>,
     board: Arc<Board>,
     meter: Arc<Meter>,
+    identity: Option<Identity>,
     hub: JoinHandle<()>,
 }
 
@@ -147,6 +148,9 @@ pub struct Link {
     pub up: bool,
     /// Why it does not, in words, if an attempt failed.
     pub trouble: Option<String>,
+    /// Whether that is because somebody is there, and one side does not let the other in: another cluster, an eviction,
+    /// another version of the protocol.
+    pub denied: bool,
 }
 
 /// What a node has sent and received since it was bound, over all its connections: frames with their lengths,
@@ -195,6 +199,7 @@ impl Node {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let board = Arc::<Board>::default();
         let meter = Arc::new(Meter::default());
+        let identity = options.identity.clone();
         let hub = Hub::new((id, addr), options, seeds.1, board.clone(), (meter.clone(), tls, gate));
         let hub = tokio::spawn(hub.run(listener, inbox));
         Ok(Self {
@@ -203,6 +208,7 @@ impl Node {
             orders,
             board,
             meter,
+            identity,
             hub,
         })
     }
@@ -284,8 +290,12 @@ impl Node {
         self.board.links.lock().expect("never held over a panic").clone()
     }
 
-    /// The profile that has signed the key of another node, as far as that node is connected and has shown one.
+    /// The profile that has signed the key of a node: its own, or another's that is connected and has shown one.
     pub fn profile(&self, node: NodeId) -> Option<Profile> {
+        if node == self.id {
+            let identity = self.identity.as_ref()?;
+            return identity.endorsement()?.verify(&identity.public_key());
+        }
         let profiles = self.board.profiles.lock().expect("never held over a panic");
         profiles.get(&node).copied()
     }

@@ -1,5 +1,7 @@
 //! Questions that only the group's task or the registries can answer, and what the answers look like.
 
+use std::collections::BTreeMap;
+
 use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, MemberId, MemberState};
 
 use super::Setup;
@@ -27,7 +29,11 @@ pub enum Question {
 /// What was found out.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    Who(Vec<MemberState>),
+    Who {
+        roster: Vec<MemberState>,
+        /// Fingerprints of profiles, as far as they are known here.
+        profiles: BTreeMap<MemberId, String>,
+    },
     Clock {
         delivered: Clock,
         stable: Clock,
@@ -59,7 +65,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     pub(super) fn body(&self, answer: Answer, reference: Option<Ref>) -> Body {
         match answer {
-            Answer::Who(roster) => self.who(roster, reference),
+            Answer::Who { roster, profiles } => self.who(roster, profiles, reference),
             Answer::Clock {
                 delivered,
                 stable,
@@ -83,13 +89,19 @@ impl Context<'_> {
         }
     }
 
-    fn who(&self, mut roster: Vec<MemberState>, reference: Option<Ref>) -> Body {
+    fn who(
+        &self,
+        mut roster: Vec<MemberState>,
+        mut profiles: BTreeMap<MemberId, String>,
+        reference: Option<Ref>,
+    ) -> Body {
         roster.sort_by_key(|state| (state.joined_at, state.member.id));
         let members = roster.into_iter().map(|state| MemberLine {
             id: self.people.id(state.member.id),
             nick: state.member.name.to_string(),
             own: state.member.id == self.people.me(),
             addr: state.addr.map(|addr| addr.to_string()),
+            profile: profiles.remove(&state.member.id),
             joined: state.joined_at,
             silent: state.silent,
             lagging: state.lagging,

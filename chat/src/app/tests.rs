@@ -415,7 +415,13 @@ fn why_explains_what_is_missing() {
 fn every_answer_is_a_line_of_its_name() {
     let mut room = Room::of_three();
     let answers = [
-        ("who", Answer::Who(vec![state(ana(), 1), state(bob(), 1)])),
+        (
+            "who",
+            Answer::Who {
+                roster: vec![state(ana(), 1), state(bob(), 1)],
+                profiles: [(ana().id, "0123456789abcdef".to_owned())].into(),
+            },
+        ),
         (
             "clock",
             Answer::Clock {

@@ -9,10 +9,11 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use multicast::NodeId;
-use nodeset::Authority;
 use nodeset::server::{Options, Server};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use crate::credentials::own_authority;
 
 /// Before taking over a registry: long enough for one that is being restarted to have its address back, and apart
 /// for every instance.
@@ -53,17 +54,14 @@ impl Host {
                 return None;
             }
         };
-        let server = Authority::default_dir()
-            .ok_or_else(|| "$HOME is not set".to_owned())
-            .and_then(|dir| Authority::open(dir).map_err(|error| error.to_string()))
-            .and_then(|authority| {
-                let authority = Some(authority);
-                let options = Options {
-                    authority,
-                    ..Options::default()
-                };
-                Server::new(options).map_err(|error| error.to_string())
-            });
+        let server = own_authority().and_then(|authority| {
+            let authority = Some(authority);
+            let options = Options {
+                authority,
+                ..Options::default()
+            };
+            Server::new(options).map_err(|error| error.to_string())
+        });
         let server = match server {
             Ok(server) => server,
             Err(error) => {

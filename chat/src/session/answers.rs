@@ -1,5 +1,7 @@
 //! Answers to the model's questions, asked of the group's task, the node and the registries.
 
+use multicast::{MemberState, Node, NodeId};
+
 use super::drive::Session;
 use crate::app::line::RegistryLine;
 use crate::app::question::{Answer, Question};
@@ -8,7 +10,7 @@ use crate::registries;
 impl Session {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Who => Answer::Who(self.sender.roster().await),
+            Question::Who => who(self.sender.roster().await, &self.node),
             Question::Clock => Answer::Clock {
                 delivered: self.sender.clock(),
                 stable: self.sender.stable(),
@@ -36,4 +38,14 @@ impl Session {
         });
         lines.collect()
     }
+}
+
+fn who(roster: Vec<MemberState>, node: &Node) -> Answer {
+    // A node's first membership has the node's own id, and a chat joins once.
+    let profiles = roster.iter().filter_map(|state| {
+        let id = state.member.id;
+        Some((id, node.profile(NodeId(id.0))?.fingerprint()))
+    });
+    let profiles = profiles.collect();
+    Answer::Who { roster, profiles }
 }

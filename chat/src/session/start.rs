@@ -1,6 +1,7 @@
 //! From settings to a member: binding, finding others, joining.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::show::Show;
-use super::{Cause, Job};
+use super::{Cause, Job, peers};
 use crate::app::clean;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
@@ -61,16 +62,7 @@ pub async fn join(
     node: &Node,
     show: &mut Show,
 ) -> Result<Started, (Cause, Exit)> {
-    let mut peers = Vec::new();
-    for peer in &settings.peers {
-        match lookup_host(peer.as_str()).await.map(|mut found| found.next()) {
-            Ok(Some(addr)) => {
-                node.meet(addr);
-                peers.push(addr);
-            }
-            _ => show.notice(format!("peer {} does not resolve", clean::line(peer))),
-        }
-    }
+    let peers = meet(settings, node, show).await;
     let (tell, mut notices) = mpsc::channel(NOTICES);
     let plan = Plan {
         registries: &credentials.registries(settings),
@@ -89,19 +81,19 @@ pub async fn join(
         show.notice(notice);
     }
     show.flush().await;
-    let group = node.join(&settings.room).await.map_err(|refusal| {
-        let exit = match refusal {
-            JoinError::BadName => Exit::Usage(refusal.to_string()),
-            JoinError::Full(_) => {
-                let why = format!("cannot join #{}: {refusal}", clean::line(&settings.room));
-                return (Cause::Refused, Exit::Refused(why));
-            }
-            _ => Exit::Unexpected(format!("cannot join #{}: {refusal}", clean::line(&settings.room))),
-        };
-        (Cause::Broken, exit)
-    })?;
+    let group = node.join(&settings.room).await;
+    let group = group.map_err(|refusal| not_joined(&settings.room, &refusal))?;
     let (sender, mut events) = group.split();
     let (first, own) = up_to_own_join(&mut events, sender.me().id).await;
+    if !peers.is_empty() {
+        let verdict = peers::judge(node, &peers).await;
+        let alone = sender.members().len() < 2 && !registries.one_holds_a_lease();
+        if let Some(exit) = verdict.nobody().filter(|_| alone) {
+            sender.leave_with("", Duration::ZERO).await;
+            return Err((Cause::Refused, exit));
+        }
+        verdict.notices().for_each(|notice| show.notice(notice));
+    }
     let roster = sender.roster().await;
     let present = present(&roster, &first, own.as_ref());
     Ok(Started {
@@ -113,6 +105,30 @@ pub async fn join(
         registries,
         notices,
     })
+}
+
+/// Dials the peers that were named; returns where they are.
+async fn meet(settings: &Settings, node: &Node, show: &mut Show) -> Vec<SocketAddr> {
+    let mut peers = Vec::new();
+    for peer in &settings.peers {
+        match lookup_host(peer.as_str()).await.map(|mut found| found.next()) {
+            Ok(Some(addr)) => {
+                node.meet(addr);
+                peers.push(addr);
+            }
+            _ => show.notice(format!("peer {} does not resolve", clean::line(peer))),
+        }
+    }
+    peers
+}
+
+fn not_joined(room: &str, refusal: &JoinError) -> (Cause, Exit) {
+    let why = format!("cannot join #{}: {refusal}", clean::line(room));
+    match refusal {
+        JoinError::BadName => (Cause::Broken, Exit::Usage(refusal.to_string())),
+        JoinError::Full(_) | JoinError::Evicted => (Cause::Refused, Exit::Refused(why)),
+        _ => (Cause::Broken, Exit::Unexpected(why)),
+    }
 }
 
 /// Waits for someone who could get a message.

@@ -15,7 +15,7 @@ use crate::net::line::Line;
 use crate::net::rpc::{Call, Hello, Path, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::{Socket, TcpStream, is_private};
-use crate::net::tls::{Peer, Tls, plain};
+use crate::net::tls::{DENIED, Peer, Tls, plain};
 use crate::net::transport::Transport;
 use crate::net::vouch::{self, Whom};
 use crate::net::{
@@ -44,9 +44,18 @@ pub(crate) enum News {
     /// Connected, and closed again: no group is shared.
     Strangers { hello: Hello },
     /// An attempt failed.
-    Failed { refused: bool, why: String },
+    Failed { refused: bool, trouble: Trouble },
     /// The address is this node's own.
     Myself,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Trouble {
+    /// For people.
+    pub(crate) why: String,
+    /// Whether somebody is there, and one side does not let the other in.
+    pub(crate) denied: bool,
 }
 
 /// What a dialler needs.
@@ -75,10 +84,11 @@ pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
             Ok(news) => news,
             Err(error) => {
                 let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                News::Failed {
-                    refused,
+                let trouble = Trouble {
+                    denied: error.kind() == DENIED,
                     why: error.to_string(),
-                }
+                };
+                News::Failed { refused, trouble }
             }
         };
         let wait = match &news {
@@ -154,19 +164,18 @@ async fn introduce(addr: SocketAddr, phone: &mut Phone) -> io::Result<(Line, Who
         // What became of the call says less than what became of the connection.
         Some((_, Err(error))) => {
             while line.next().await.is_some() {}
-            return Err(io::Error::other(line.trouble().unwrap_or(error)));
+            return Err(line.trouble().unwrap_or_else(|| io::Error::other(error)));
         }
         None => {
-            let why = line.trouble();
-            return Err(why.map_or(io::ErrorKind::ConnectionReset.into(), io::Error::other));
+            return Err(line.trouble().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
         }
     };
     let hello = match reply {
         Reply::Hello(hello) => hello,
-        Reply::Refused(refusal) => return Err(io::Error::other(format!("the other side refuses: {refusal}"))),
+        Reply::Refused(refusal) => return Err(denied(format!("the other side refuses: {refusal}"))),
         _ => return Err(io::Error::other("it answers with something else")),
     };
-    let whom = vouch::greeting(peer.as_ref(), &hello).map_err(|refusal| io::Error::other(refusal.of_caller()))?;
+    let whom = vouch::greeting(peer.as_ref(), &hello).map_err(|refusal| denied(refusal.of_caller()))?;
     Ok((line, whom, hello))
 }
 
@@ -186,7 +195,7 @@ async fn connect(addr: SocketAddr, tls: Option<&Tls>) -> io::Result<(Socket, Opt
             Err(error) => last = error,
         }
     }
-    Err(io::Error::other(plain(&last)))
+    Err(plain(&last))
 }
 
 async fn open(addr: SocketAddr) -> io::Result<TcpStream> {
@@ -354,6 +363,10 @@ pub(crate) fn shares(theirs: &Hello, mine: &Hello) -> bool {
         .groups
         .iter()
         .any(|other| mine.groups.iter().any(|own| own.group == other.group))
+}
+
+fn denied(why: String) -> io::Error {
+    io::Error::new(DENIED, why)
 }
 
 fn stalled(what: &'static str) -> io::Error {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -41,7 +42,7 @@ pub(crate) struct Line {
     begun: u64,
     /// The connection is closed; and why, if it was an error.
     ended: bool,
-    trouble: Option<String>,
+    trouble: Option<io::Error>,
 }
 
 impl Line {
@@ -63,7 +64,7 @@ impl Line {
     }
 
     /// Why the connection was closed, if that was an error.
-    pub(crate) fn trouble(&mut self) -> Option<String> {
+    pub(crate) fn trouble(&mut self) -> Option<io::Error> {
         self.trouble.take()
     }
 

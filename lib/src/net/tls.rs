@@ -25,7 +25,7 @@ use crate::identity::{Card, Held, Identity};
 use crate::net::FAREWELL;
 use crate::net::socket::{Socket, TcpStream};
 use judge::Judge;
-pub(crate) use words::plain;
+pub(crate) use words::{DENIED, plain};
 
 /// Behind a cluster's name, so that what a connection asks for looks like a host's name.
 const SUFFIX: &str = ".nodeset";

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::group::Want;
 use crate::id::NodeId;
 use crate::net::Knock;
-use crate::net::dial::News;
+use crate::net::dial::{News, Trouble};
 use crate::net::rpc::{Presence, Refusal};
 use crate::net::serve::Visit;
 use crate::node::hub::{Hub, MAX_NODES};
@@ -38,15 +38,18 @@ impl Hub {
             }
             News::Groups { hello } if self.gate.has_evicted(hello.node) => {}
             News::Groups { hello } => self.note_groups(hello.node, hello.groups),
-            News::Down => self.unlink(addr, "the connection was lost"),
+            News::Down => {
+                let why = "the connection was lost".to_owned();
+                self.unlink(addr, Trouble { why, denied: false });
+            }
             News::Strangers { hello } if self.gate.has_evicted(hello.node) => {}
             News::Strangers { hello } => {
                 self.another_process(addr, hello.node).await;
                 self.places.connected(addr, hello.node, false);
                 self.note_groups(hello.node, hello.groups);
             }
-            News::Failed { refused, why } => {
-                self.unlink(addr, &why);
+            News::Failed { refused, trouble } => {
+                self.unlink(addr, trouble);
                 if refused {
                     self.refused(addr, None).await;
                 }
@@ -56,12 +59,12 @@ impl Hub {
         self.reconcile().await;
     }
 
-    pub(super) fn unlink(&mut self, addr: SocketAddr, why: &str) {
+    pub(super) fn unlink(&mut self, addr: SocketAddr, trouble: Trouble) {
         let needed = self
             .groups
             .values()
             .any(|local| local.wanted.borrow().iter().any(|member| member.addr == addr));
-        self.places.failed(addr, why.to_owned(), needed);
+        self.places.failed(addr, trouble, needed);
         for remote in self.nodes.values_mut() {
             if remote.link.as_ref().is_some_and(|link| link.0 == addr) {
                 remote.link = None;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::id::NodeId;
-use crate::net::dial::{Phone, dial};
+use crate::net::dial::{Phone, Trouble, dial};
 use crate::node::Link;
 
 /// Most addresses that a node dials: several times a full mesh.
@@ -33,7 +33,7 @@ pub(super) struct Place {
     /// Who answered there, or was said to be there.
     pub(super) node: Option<NodeId>,
     pub(super) up: bool,
-    pub(super) trouble: Option<String>,
+    pub(super) trouble: Option<Trouble>,
     failing_since: Option<Instant>,
     kick: Arc<Notify>,
     task: JoinHandle<()>,
@@ -78,12 +78,12 @@ impl Places {
     }
 
     /// Notes a failed attempt; forgets addresses that nobody needs.
-    pub(super) fn failed(&mut self, addr: SocketAddr, why: String, needed: bool) {
+    pub(super) fn failed(&mut self, addr: SocketAddr, trouble: Trouble, needed: bool) {
         let Some(place) = self.places.get_mut(&addr) else {
             return;
         };
         place.up = false;
-        place.trouble = Some(why);
+        place.trouble = Some(trouble);
         let since = *place.failing_since.get_or_insert_with(Instant::now);
         if !place.pinned && !place.live && !needed && since.elapsed() > FORGET_AFTER {
             self.places.remove(&addr);
@@ -134,7 +134,8 @@ impl Places {
             addr,
             node: place.node,
             up: place.up,
-            trouble: place.trouble.clone(),
+            trouble: place.trouble.as_ref().map(|trouble| trouble.why.clone()),
+            denied: place.trouble.as_ref().is_some_and(|trouble| trouble.denied),
         };
         self.places.iter().map(link).collect()
     }

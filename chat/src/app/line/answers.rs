@@ -25,6 +25,8 @@ pub struct MemberLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addr: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<u64>,
     pub silent: bool,
     pub lagging: bool,

@@ -34,6 +34,7 @@ impl Page<'_> {
                 member.own.then(|| "you".to_owned()),
                 member.joined.map(|time| format!("joined at {time}")),
                 member.addr.clone(),
+                member.profile.as_ref().map(|profile| format!("profile {profile}")),
                 member.silent.then(|| "not answering".to_owned()),
                 member.lagging.then(|| "slow".to_owned()),
             ];

@@ -1,15 +1,19 @@
 //! Processes, the lines that they print, and the judge of these lines.
 
+mod nameless;
 mod netns;
+mod operator;
 mod oracle;
 mod process;
 mod registry;
 mod schema;
 mod times;
 
+pub use nameless::nameless;
 pub use netns::Net;
+pub use operator::Operator;
 pub use oracle::{Log, judge, judge_survivors};
-pub use process::{Chat, Place, Watch, held, watch_until};
+pub use process::{Chat, Place, Run, Watch, held, watch_until};
 pub use registry::{Registry, free_addr};
 pub use times::{at, is_long, latest, now, seconds};
 

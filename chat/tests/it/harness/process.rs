@@ -22,19 +22,41 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Directories and an environment of a test's own, so that tests do not meet each other or the user.
 pub struct Place {
     home: PathBuf,
+    /// Where registries publish the local proof, and where the authority of this place's user is.
+    state: PathBuf,
     pub default_registry: String,
 }
 
 impl Place {
     pub fn new() -> Self {
+        let mut place = Self::alone();
+        place.state = super::registry::state_home();
+        place
+    }
+
+    /// Of a user of its own: nothing of any other place is known here, and nothing of it elsewhere.
+    pub fn alone() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let nth = COUNT.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("chat-test-{}-{nth}", std::process::id()));
         std::fs::create_dir_all(&home).expect("a directory for the test");
         Self {
+            state: home.join("state"),
             home,
             default_registry: super::free_addr(),
         }
+    }
+
+    /// Of another user of the same machine.
+    pub fn beside(&self) -> Self {
+        let mut place = Self::alone();
+        place.default_registry.clone_from(&self.default_registry);
+        place
+    }
+
+    /// Where the registries of this place's user publish the local proof.
+    pub fn publications(&self) -> PathBuf {
+        self.state.join("nodeset/local")
     }
 
     pub fn home(&self) -> &Path {
@@ -51,7 +73,7 @@ impl Place {
         command
             .args(args.split_whitespace())
             .env("HOME", &self.home)
-            .env("XDG_STATE_HOME", super::registry::state_home())
+            .env("XDG_STATE_HOME", &self.state)
             .env("USER", "ursula")
             .env("TERM", "xterm")
             .env("CHAT_DEFAULT_REGISTRY", &self.default_registry)
@@ -68,12 +90,7 @@ impl Place {
 
     /// Runs to the end with this input.
     pub fn run(&self, args: &str, stdin: impl AsRef<[u8]>) -> Run {
-        let mut chat = Chat::start(self.command(args));
-        chat.write(stdin.as_ref());
-        chat.close_stdin();
-        let exit = chat.wait();
-        let stdout = chat.lines().join("\n");
-        Run { exit, stdout }
+        Run::fed(self.command(args), stdin.as_ref())
     }
 }
 
@@ -84,9 +101,26 @@ impl Drop for Place {
 }
 
 /// What a process that ended left.
+#[derive(Debug)]
 pub struct Run {
     pub exit: Exit,
     pub stdout: String,
+}
+
+impl Run {
+    /// Of that command, without input.
+    pub fn of(command: Command) -> Self {
+        Self::fed(command, &[])
+    }
+
+    fn fed(command: Command, stdin: &[u8]) -> Self {
+        let mut chat = Chat::start(command);
+        chat.write(stdin);
+        chat.close_stdin();
+        let exit = chat.wait();
+        let stdout = chat.lines().join("\n");
+        Self { exit, stdout }
+    }
 }
 
 /// How a process ended.
@@ -250,6 +284,24 @@ impl Chat {
             self.wait_for(&format!("join of {id}"), |line| {
                 line["type"] == "join" && line["from"]["id"] == **id
             });
+        }
+    }
+
+    /// What it has said on stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until `fits` has something in what it says on stderr.
+    pub fn wait_stderr<T>(&self, what: &str, fits: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.stderr();
+            if let Some(found) = fits(&said) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "no {what} in:\n{said}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nodeset::Authority;
 use nodeset::server::{Options, Server};
 use tokio::runtime::{Builder, Runtime};
+
+use super::{Operator, Place};
 
 /// Short leases, so that tests of their end are quick.
 const LEASE: Duration = Duration::from_secs(2);
@@ -24,17 +27,41 @@ pub fn state_home() -> PathBuf {
 
 pub struct Registry {
     pub addr: String,
+    /// Where the local proof is published.
+    publications: PathBuf,
+    authority: Authority,
     runtime: Option<Runtime>,
 }
 
 impl Registry {
     pub fn start() -> Self {
+        Self::publishing_in(state_home().join("nodeset/local"))
+    }
+
+    /// Of the user of that place.
+    pub fn of(place: &Place) -> Self {
+        Self::publishing_in(place.publications())
+    }
+
+    fn publishing_in(publications: PathBuf) -> Self {
         let mut registry = Self {
             addr: "127.0.0.1:0".to_owned(),
+            publications,
+            authority: Authority::ephemeral().expect("randomness"),
             runtime: None,
         };
-        registry.restart();
+        registry.serve();
         registry
+    }
+
+    /// The name of its cluster.
+    pub fn cluster(&self) -> String {
+        self.authority.cluster()
+    }
+
+    /// Its user, at a command line.
+    pub fn operator(&self) -> Operator {
+        Operator::new(&self.addr, &self.publications)
     }
 
     /// Ends without a word to anyone, as kill -9 would.
@@ -44,8 +71,18 @@ impl Registry {
         }
     }
 
-    /// Starts, empty, at the same address.
+    /// Starts, empty, at the same address, with another authority.
     pub fn restart(&mut self) {
+        self.authority = Authority::ephemeral().expect("randomness");
+        self.serve();
+    }
+
+    /// Starts with the same authority, and knows of no invite.
+    pub fn forget(&mut self) {
+        self.serve();
+    }
+
+    fn serve(&mut self) {
         let deadline = Instant::now() + REBIND;
         let listener = loop {
             match TcpListener::bind(&self.addr) {
@@ -58,7 +95,8 @@ impl Registry {
         let runtime = runtime.expect("a runtime");
         let options = Options {
             lease: LEASE,
-            publications: Some(state_home().join("nodeset/local")),
+            publications: Some(self.publications.clone()),
+            authority: Some(self.authority.clone()),
             ..Options::default()
         };
         let server = Server::new(options).expect("good options");

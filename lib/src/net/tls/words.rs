@@ -8,6 +8,9 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use crate::identity::Fault;
 
+/// Somebody is there, and one side does not let the other in.
+pub(crate) const DENIED: io::ErrorKind = io::ErrorKind::PermissionDenied;
+
 /// A certificate's fault, as rustls carries it.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Fault);
@@ -20,25 +23,39 @@ impl fmt::Display for Refused {
 
 impl StdError for Refused {}
 
-/// What an error says to people: what TLS found wrong, if it was that, else its own words.
-pub(crate) fn plain(error: &(dyn StdError + 'static)) -> String {
+/// What an error says to people: what TLS found wrong, if it was that, else its own words. If one side does not let the
+/// other in, its kind is [`DENIED`].
+pub(crate) fn plain(error: &(dyn StdError + 'static)) -> io::Error {
+    let Some(found) = of_causes(error) else {
+        let mut last = error;
+        while let Some(deeper) = last.source() {
+            last = deeper;
+        }
+        return io::Error::other(last.to_string());
+    };
+    let denied = matches!(
+        found,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) | Error::AlertReceived(_)
+    );
+    let kind = if denied { DENIED } else { io::ErrorKind::Other };
+    io::Error::new(kind, of_tls(found))
+}
+
+/// What TLS found wrong, if it was that.
+fn of_causes<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let mut cause = Some(error);
     while let Some(this) = cause {
-        let found = this.downcast_ref::<Error>().map(of_tls);
+        let found = this.downcast_ref::<Error>();
         let io = this.downcast_ref::<io::Error>();
         // tarpc shares its causes.
         let io = io.or_else(|| this.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref));
         let inner = io.and_then(|error| error.get_ref());
-        if let Some(words) = found.or_else(|| inner.and_then(|error| error.downcast_ref::<Error>()).map(of_tls)) {
-            return words;
+        if let Some(found) = found.or_else(|| inner.and_then(|error| error.downcast_ref::<Error>())) {
+            return Some(found);
         }
         cause = this.source();
     }
-    let mut last = error;
-    while let Some(deeper) = last.source() {
-        last = deeper;
-    }
-    last.to_string()
+    None
 }
 
 fn of_tls(error: &Error) -> String {

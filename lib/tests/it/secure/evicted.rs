@@ -39,6 +39,7 @@ async fn the_evicted_are_cut_off_and_closed() {
             let links = nodes[2].links();
             if let Some(why) = links
                 .into_iter()
+                .filter(|link| link.denied)
                 .filter_map(|link| link.trouble)
                 .find(|why| why.contains("evicted"))
             {

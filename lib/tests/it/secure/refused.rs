@@ -199,8 +199,9 @@ async fn a_node_with_a_certificate_for_another_name_is_told_so() {
     assert!(log::line("connection refused").await.contains(words));
     let why = soon("the link says why", async {
         loop {
-            if let Some(trouble) = eve.links().into_iter().find_map(|link| link.trouble) {
-                return trouble;
+            if let Some(link) = eve.links().into_iter().find(|link| link.trouble.is_some()) {
+                assert!(link.denied, "{link:?}");
+                return link.trouble.expect("looked for");
             }
             tokio::task::yield_now().await;
         }
@@ -230,8 +231,9 @@ async fn off_loopback_a_node_needs_an_identity() {
     let _group = ana.join("lobby").await.expect("founds");
     let why = soon("the link says why", async {
         loop {
-            if let Some(trouble) = ana.links().into_iter().find_map(|link| link.trouble) {
-                return trouble;
+            if let Some(link) = ana.links().into_iter().find(|link| link.trouble.is_some()) {
+                assert!(!link.denied, "nobody is there: {link:?}");
+                return link.trouble.expect("looked for");
             }
             tokio::task::yield_now().await;
         }
