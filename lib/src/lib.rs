@@ -53,6 +53,8 @@
 //! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
 //! wire: `default-features = false`.
 
+#![forbid(unsafe_code)]
+
 mod bound;
 mod clock;
 pub mod engine;

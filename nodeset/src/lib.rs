@@ -74,6 +74,8 @@
 //!                └─► rpc, tls, proof ◄── client
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod admission;
 mod authority;
 mod credential;
