@@ -67,6 +67,9 @@ mod run;
 mod check;
 #[cfg(feature = "net")]
 mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "net")]
 mod group;
 #[cfg(feature = "net")]

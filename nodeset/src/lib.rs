@@ -90,6 +90,9 @@ mod rpc;
 mod tls;
 
 pub mod client;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod local;
 pub mod protocol;
 pub mod registry;

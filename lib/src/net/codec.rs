@@ -9,6 +9,11 @@
 //! Deadlines travel as at most 2^32 ms and are clamped to an hour: a deadline of years would panic the
 //! dispatcher that reads it.
 
+#[cfg(test)]
+mod cases;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod laws;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
