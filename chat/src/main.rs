@@ -12,6 +12,8 @@ mod console;
 mod credentials;
 mod exit;
 mod input;
+#[cfg(test)]
+mod limits;
 mod log;
 mod names;
 mod post;

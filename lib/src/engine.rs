@@ -22,7 +22,7 @@ mod leave;
 mod members;
 mod own;
 mod receive;
-mod repair;
+pub(crate) mod repair;
 mod retire;
 mod send;
 mod sponsor;

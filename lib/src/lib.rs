@@ -59,6 +59,8 @@ mod bound;
 mod clock;
 pub mod engine;
 mod id;
+#[cfg(all(test, feature = "net"))]
+mod limits;
 mod message;
 mod piece;
 mod run;

@@ -81,6 +81,8 @@ mod authority;
 mod credential;
 mod invite;
 mod key;
+#[cfg(test)]
+mod limits;
 mod peer;
 mod printable;
 mod private;

@@ -28,7 +28,7 @@ pub(crate) const ANSWER_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// What a caller may ask for as its deadline is clamped to this range. Below, tarpc would report
 /// ordinary scheduling as an error; above, a request would outlive any use of its answer.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-const DEADLINE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(60);
 
 impl tarpc::RequestName for Request {
     fn name(&self) -> &str {
