@@ -69,7 +69,7 @@ mod run;
 mod check;
 #[cfg(feature = "net")]
 mod event;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(all(test, feature = "net"), feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "net")]

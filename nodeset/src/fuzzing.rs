@@ -34,3 +34,23 @@ fn framed(body: &[u8]) -> Vec<u8> {
     let length = body.len() as u32;
     [&length.to_be_bytes(), body].concat()
 }
+
+/// What the fuzzer found worth keeping of one target.
+#[cfg(test)]
+fn each(target: &str, push: impl Fn(&[u8])) -> usize {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files = std::fs::read_dir(dir)
+        .expect("the corpus is there")
+        .map(|file| file.expect("a file").path());
+    files.map(|file| push(&std::fs::read(file).expect("readable"))).count()
+}
+
+#[test]
+fn what_the_fuzzer_kept_breaks_no_law() {
+    assert!(each("stream", stream) > 0);
+    assert!(each("request", request) > 0);
+    assert!(each("answer", answer) > 0);
+    assert!(each("invite", |bytes| invite(&String::from_utf8_lossy(bytes))) > 0);
+}

@@ -92,7 +92,7 @@ mod rpc;
 mod tls;
 
 pub mod client;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod local;
