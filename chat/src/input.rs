@@ -8,7 +8,7 @@ use crate::app::command;
 use crate::app::line::Error;
 
 /// Longest line in bytes. A text of 64 KiB in JSON may have each byte written as six (`\u00e9`), and keys around it.
-const LINE_MAX: usize = 512 * 1024;
+pub const LINE_MAX: usize = 512 * 1024;
 
 /// What was typed or piped.
 #[derive(Clone, PartialEq, Debug)]

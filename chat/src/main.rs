@@ -1,5 +1,6 @@
 //! A terminal chat without a server: a reply is never shown before what it answers.
 
+#![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
     reason = "a binary exports nothing: `pub` says that other modules use it"
@@ -11,6 +12,8 @@ mod console;
 mod credentials;
 mod exit;
 mod input;
+#[cfg(test)]
+mod limits;
 mod log;
 mod names;
 mod post;

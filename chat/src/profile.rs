@@ -8,7 +8,7 @@ use crate::names;
 use crate::settings::{self, Settings};
 
 /// Most instances of one user that look for a free number: more than a mesh has members.
-const NUMBERS_MAX: usize = 256;
+pub const NUMBERS_MAX: usize = 256;
 
 /// The name under which this instance appears, and the lock that keeps its profile.
 #[derive(Debug)]

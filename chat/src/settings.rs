@@ -1,7 +1,7 @@
 //! What holds for this run: every value with where it comes from. Flag goes before environment, environment before
 //! file, file before default.
 
-mod file;
+pub mod file;
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ const DEFAULT_REGISTRY_ENV: &str = "CHAT_DEFAULT_REGISTRY";
 /// The port of a registry that was named without one.
 const REGISTRY_PORT: u16 = 7420;
 /// How long a leave waits: long enough for a retransmission or two, short enough for someone who waits for a shell.
-const LINGER: Duration = Duration::from_secs(5);
+pub const LINGER: Duration = Duration::from_secs(5);
 /// How long a silent member counts: longer than a restart or a lid that is closed for a moment.
-const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_secs(60);
 
 /// Longest time that can be asked for: what is added to the clock must not overflow it.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -16,13 +16,13 @@ use crate::run::{Malformed, Run};
 
 /// Most bytes that one list takes: as many records as a group may have had origins in all its life (4,096), and of all
 /// that is shorter more.
-const LIST_BYTES: usize = 512 << 10;
+pub(crate) const LIST_BYTES: usize = 512 << 10;
 /// Most bytes that the heads and clocks of all runs of a frame take. The longest answer to a pull takes 1.3 MiB; a run
 /// alone, of as many messages and clock entries as it may have, a little more.
 pub(crate) const RUN_BYTES: usize = 3 << 19;
 /// Most bytes that all of that takes in one frame.
 #[cfg(feature = "net")]
-const FRAME_BYTES: usize = 2 << 20;
+pub(crate) const FRAME_BYTES: usize = 2 << 20;
 /// Elements for which a list first has room.
 const FIRST: usize = 4;
 

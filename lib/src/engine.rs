@@ -25,7 +25,7 @@ mod own;
 mod proof;
 mod receive;
 mod relay;
-mod repair;
+pub(crate) mod repair;
 mod retire;
 mod seal;
 mod send;

@@ -1,7 +1,7 @@
 //! A member's handle on its group, and the task behind it.
 
-mod backlog;
-mod call;
+pub(crate) mod backlog;
+pub(crate) mod call;
 mod mailbox;
 mod outputs;
 mod shared;
@@ -40,7 +40,7 @@ const EVENT_BATCHES: usize = 8;
 /// Buffers of events that were read and wait to be filled again.
 const SPARE_BATCHES: usize = 4;
 /// Sends that wait for the group's task, and that one turn of it takes; then `send` waits.
-const SEND_QUEUE: usize = 256;
+pub(crate) const SEND_QUEUE: usize = 256;
 /// Frames that one turn of the task takes.
 const KNOCKS_AT_ONCE: usize = 64;
 /// Questions that wait for the group's task.

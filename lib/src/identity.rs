@@ -4,7 +4,7 @@
 //! certificate says of which cluster the node is and what people call it. Of rustls nothing shows here: what comes in
 //! is bytes, as whoever issued the certificates hands them out.
 
-mod card;
+pub(crate) mod card;
 mod key;
 mod profile;
 
@@ -24,9 +24,9 @@ pub(crate) use profile::Endorsement;
 pub use profile::Profile;
 
 /// Most clusters that a node lives in at a time: one for each circle of people that somebody is in.
-const MAX_CLUSTERS: usize = 16;
+pub(crate) const MAX_CLUSTERS: usize = 16;
 /// Most certificates in a chain, the leaf counted: a cluster's authority issues directly, or through one other.
-const MAX_CHAIN: usize = 4;
+pub(crate) const MAX_CHAIN: usize = 4;
 
 /// A node's key with what vouches for it. Clones are the same identity: what is added to one, all have.
 ///

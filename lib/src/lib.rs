@@ -53,11 +53,15 @@
 //! The protocol with its arguments is in `PROTOCOL.md`. The [`engine`] is pure and can be embedded without the
 //! wire: `default-features = false`.
 
+#![forbid(unsafe_code)]
+
 mod bound;
 mod chain;
 mod clock;
 pub mod engine;
 mod id;
+#[cfg(all(test, feature = "net"))]
+mod limits;
 mod message;
 mod piece;
 mod run;
@@ -67,6 +71,9 @@ mod sign;
 mod check;
 #[cfg(feature = "net")]
 mod event;
+#[cfg(any(all(test, feature = "net"), feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "net")]
 mod group;
 #[cfg(feature = "net")]

@@ -11,7 +11,7 @@ pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod visitor;
-mod vouch;
+pub(crate) mod vouch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

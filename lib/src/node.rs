@@ -1,9 +1,9 @@
 //! A node: one listener, one identity, links to other nodes, and groups over them.
 
-mod gate;
-mod hub;
+pub(crate) mod gate;
+pub(crate) mod hub;
 mod links;
-mod places;
+pub(crate) mod places;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,9 +29,9 @@ const ORDERS: usize = 64;
 /// How long `shutdown` waits for groups to leave.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest name of a group in characters: it is shown to people.
-const MAX_GROUP_NAME: usize = 64;
+pub(crate) const MAX_GROUP_NAME: usize = 64;
 /// Longest name of a node in characters: it is shown to people.
-const MAX_NAME: usize = 32;
+pub(crate) const MAX_NAME: usize = 32;
 
 /// What a registry, or anyone, tells a node about other nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]

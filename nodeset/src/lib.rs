@@ -74,11 +74,15 @@
 //!                └─► rpc, tls, proof ◄── client
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod admission;
 mod authority;
 mod credential;
 mod invite;
 mod key;
+#[cfg(test)]
+mod limits;
 mod peer;
 mod printable;
 mod private;
@@ -88,6 +92,9 @@ mod rpc;
 mod tls;
 
 pub mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod local;
 pub mod protocol;
 pub mod registry;

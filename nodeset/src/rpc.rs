@@ -3,6 +3,11 @@
 //! A frame is a length (4 bytes, big endian) and a postcard body. tarpc's own serialisation is not
 //! used: a deadline of years, which it would carry faithfully, panics its dispatcher.
 
+#[cfg(test)]
+mod cases;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod laws;
+
 use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
@@ -23,7 +28,7 @@ pub(crate) const ANSWER_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// What a caller may ask for as its deadline is clamped to this range. Below, tarpc would report
 /// ordinary scheduling as an error; above, a request would outlive any use of its answer.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-const DEADLINE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(60);
 
 impl tarpc::RequestName for Request {
     fn name(&self) -> &str {
@@ -46,7 +51,7 @@ impl tarpc::RequestName for Request {
 }
 
 /// Body of a frame to the registry.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Asked {
     Call {
         id: u64,
@@ -60,7 +65,7 @@ enum Asked {
 
 /// Body of a frame from the registry. Failures are in the [`Answer`]; tarpc's own error type does
 /// not survive postcard.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Answered {
     id: u64,
     answer: Answer,

@@ -22,8 +22,8 @@
 //! # }
 //! ```
 
-mod connection;
-mod door;
+pub(crate) mod connection;
+pub(crate) mod door;
 mod office;
 mod operator;
 mod owner;

@@ -8,7 +8,7 @@ use super::text::Stamp;
 use crate::post::Kind;
 
 /// Longest reason of a leave, in characters: it stands in one line on everyone's screen.
-const REASON_MAX: usize = 256;
+pub const REASON_MAX: usize = 256;
 /// Longest part of an unknown command's name that an error repeats.
 const ECHO_MAX: usize = 32;
 

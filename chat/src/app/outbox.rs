@@ -11,7 +11,7 @@ use super::people::People;
 
 /// Most unconfirmed messages that are followed one by one. A member that is silent for minutes confirms nothing
 /// while the others talk on; this many cost about 8 MiB. Of older ones only the end is not told.
-const FOLLOWED_MAX: usize = 65_536;
+pub const FOLLOWED_MAX: usize = 65_536;
 
 /// Messages of this member on their way.
 #[derive(Clone, Default, Debug)]

@@ -8,7 +8,7 @@ use super::clean;
 use super::line::{MessageId, Person, Vector};
 
 /// Most people remembered. A group has at most 4,096 origins at a time; as many who left are kept for their names.
-const PEOPLE_MAX: usize = 8192;
+pub const PEOPLE_MAX: usize = 8192;
 
 /// Everyone that this member has heard of in one room.
 #[derive(Clone, Debug)]

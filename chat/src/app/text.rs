@@ -13,7 +13,7 @@ use super::people::People;
 use crate::post::Kind;
 
 /// Most lines of one message that a screen shows: a message of 64 KiB could be 65,536 lines.
-const LINES_MAX: usize = 200;
+pub const LINES_MAX: usize = 200;
 /// Where the lines of a message go on.
 const CONTINUED: &str = "         | ";
 

@@ -8,9 +8,9 @@ use unicode_width::UnicodeWidthChar;
 use crate::app::clean;
 
 /// Longest input in bytes: the longest message that can be sent.
-const INPUT_MAX: usize = multicast::MAX_PAYLOAD;
+pub const INPUT_MAX: usize = multicast::MAX_PAYLOAD;
 /// Inputs that the arrow keys bring back.
-const HISTORY_MAX: usize = 100;
+pub const HISTORY_MAX: usize = 100;
 /// What stands before the input.
 const PROMPT: &str = "> ";
 

@@ -8,7 +8,7 @@ use crate::app::clean;
 use crate::exit::Exit;
 
 /// Largest configuration file that is read: far more than all keys take.
-const FILE_MAX: u64 = 64 * 1024;
+pub const FILE_MAX: u64 = 64 * 1024;
 
 /// The keys of `chat.toml`; each means what the flag of its name means.
 #[derive(Clone, Default, Debug, Deserialize)]

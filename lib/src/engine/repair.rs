@@ -9,9 +9,9 @@ use crate::message::{Message, Micros};
 use crate::run::{Entry, MAX_RUN, MAX_RUN_CLOCKS, Past, Run, encoded_bound};
 
 /// Most holes of one origin that one pull names; the rest is asked for when these are filled.
-const HOLES: usize = 32;
+pub(crate) const HOLES: usize = 32;
 /// Most spans in a pull that are answered, and that are asked for.
-pub(super) const SPANS: usize = 512;
+pub(crate) const SPANS: usize = 512;
 /// Members that were asked for a message are remembered up to this many, for `/why`.
 const ASKED: usize = 16;
 

@@ -8,9 +8,9 @@ use crate::message::{Member, Micros};
 use crate::piece::Part;
 
 /// Events beyond those batches before this member counts as behind: some seconds of a busy room.
-const MOST_EVENTS: usize = 8192;
+pub(crate) const MOST_EVENTS: usize = 8192;
 /// The same in payload bytes.
-const MOST_BYTES: usize = 16 << 20;
+pub(crate) const MOST_BYTES: usize = 16 << 20;
 
 /// One thing to tell.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::message::{Kind, Member, Stamp};
 /// Calls of one member that may wait for replies at once; more are refused.
 const MAX_CALLS: usize = 1024;
 /// Replies that a member keeps for callers that ask again, and their bytes in all.
-const KEPT: (usize, usize) = (1024, 4 << 20);
+pub(crate) const KEPT: (usize, usize) = (1024, 4 << 20);
 /// Replies that came before their call was noted here: a few, for one turn of the task.
 const EARLY: usize = 256;
 /// Pause between two askings for the replies that are missing: several round trips of any place where a mesh makes

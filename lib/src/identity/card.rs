@@ -20,7 +20,7 @@ const SCHEME: &str = "nodeset://";
 /// Of the hash of its authority's certificate so many hex digits name a cluster.
 const CLUSTER_DIGITS: usize = 16;
 /// Longest certificate in bytes: ours have less than 600. It is parsed before anybody vouches for it.
-const MAX_CERTIFICATE: usize = 4096;
+pub(crate) const MAX_CERTIFICATE: usize = 4096;
 /// Longest name of a node in bytes: 32 characters.
 const MAX_NAME: usize = 128;
 

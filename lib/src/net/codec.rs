@@ -9,6 +9,11 @@
 //! Deadlines travel as at most 2^32 ms and are clamped to an hour: a deadline of years would panic the
 //! dispatcher that reads it.
 
+#[cfg(test)]
+mod cases;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod laws;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +31,7 @@ use crate::net::{MAX_FRAME, Meter};
 use crate::run::Run;
 
 /// Longest deadline that is believed.
-const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Frames from this length on take their part of the read buffer with them, if it is most of the buffer: messages stay
 /// in the log for long, and would keep the rest of it too.

@@ -75,7 +75,7 @@ pub(crate) enum Call {
 }
 
 /// The same request as it arrives, parsed.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     Hello(Hello),
     Groups(Vec<Presence>),

@@ -14,7 +14,7 @@ const GUESSES: u64 = 65_536;
 const MAX_JOINS: u64 = 4096;
 
 /// Longest name in bytes that is believed, 32 characters: what is said of thousands of members is kept.
-const NAME_BYTES: usize = 128;
+pub(crate) const NAME_BYTES: usize = 128;
 
 const LONG_NAME: &str = "it tells of a name that is too long";
 

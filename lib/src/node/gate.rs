@@ -11,7 +11,7 @@ use crate::net::tls::{Nodes, Register};
 
 /// Evicted nodes that are remembered; then the oldest is forgotten. Its certificate has long expired by then, if its
 /// authority evicts fewer than one a minute.
-const MAX_EVICTED: usize = 4096;
+pub(crate) const MAX_EVICTED: usize = 4096;
 
 pub(super) struct Gate {
     known: watch::Sender<Nodes>,

@@ -29,7 +29,7 @@ use crate::sign::Signer;
 /// Visits and news that may wait for the hub.
 const NEWS: usize = 256;
 /// Nodes that are remembered; beyond, those without a link are forgotten.
-pub(super) const MAX_NODES: usize = 1024;
+pub(crate) const MAX_NODES: usize = 1024;
 
 type Joined = (Group, oneshot::Receiver<group::Entered>);
 

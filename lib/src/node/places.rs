@@ -14,7 +14,7 @@ use crate::net::dial::{Phone, Trouble, dial};
 use crate::node::Link;
 
 /// Most addresses that a node dials: several times a full mesh.
-const MAX_PLACES: usize = 1024;
+pub(crate) const MAX_PLACES: usize = 1024;
 /// An address that nobody vouches for any more and that failed for so long is dialled no more.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 

@@ -35,17 +35,17 @@ use crate::tls;
 
 /// A connection that has not said hello by then is not a client. The TLS handshake is part of it:
 /// two round trips and some milliseconds of arithmetic.
-const HELLO_MAX: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_MAX: Duration = Duration::from_secs(5);
 /// By then it must be known who it is. A proof is one question after the hello.
-const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
+pub(crate) const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
 /// A connection that asks nothing and waits for nothing for this long is closed. A client renews
 /// its lease or watches at least every 25 s.
-const IDLE_MAX: Duration = Duration::from_secs(90);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(90);
 /// A peer that does not take an answer for this long is cut off: on any working network a list
 /// passes in a fraction of it.
-const WRITE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_MAX: Duration = Duration::from_secs(5);
 /// Watches that wait at once on one connection: one, and some that were cancelled a moment ago.
-const WAITING_MAX: usize = 4;
+pub(crate) const WAITING_MAX: usize = 4;
 /// A watch is answered this long before its deadline, so that the answer arrives in time.
 const WATCH_MARGIN: Duration = Duration::from_millis(500);
 

@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 use crate::registry::Limits;
 
 /// Connections per admissible peer: its own, and one that broke and is not noticed yet.
-const CONNECTIONS_PER_PEER: usize = 2;
+pub(crate) const CONNECTIONS_PER_PEER: usize = 2;
 /// Connections of others: `list`, `health`, screens, monitoring.
-const CONNECTIONS_SPARE: usize = 64;
+pub(crate) const CONNECTIONS_SPARE: usize = 64;
 /// One address gets at most this part of all connections, so that a single host cannot lock out
 /// the rest. All peers may well live on one machine: half of all is one connection each.
-const SHARE_OF_ONE_ADDRESS: usize = 2;
+pub(crate) const SHARE_OF_ONE_ADDRESS: usize = 2;
 /// Connections of whom nothing is known yet. Saying who one is takes a few round trips, so an
 /// honest start of everybody at once fits; beyond it, who came first of the address that has most
 /// has had its time.
-pub(super) const STRANGERS_MAX: usize = 128;
+pub(crate) const STRANGERS_MAX: usize = 128;
 
 /// Counts who is inside.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! `nodesetd`: the registry as a daemon, and the tools to look at one.
 
+#![forbid(unsafe_code)]
+
 mod ask;
 mod flags;
 mod http;

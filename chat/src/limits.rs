@@ -1,0 +1,35 @@
+//! README.md tells the limits that the code has.
+
+use crate::app::{command, outbox, people, text};
+use crate::console::editor;
+use crate::settings::{self, file};
+use crate::{input, names, profile};
+use readme::{bytes, hold, number, time};
+
+#[path = "../../testing/limits.rs"]
+mod readme;
+
+#[test]
+fn the_readme_tells_the_limits_of_the_chat() {
+    let two = |one: String, other: String| format!("{one}; {other}");
+    let code = [
+        (
+            "nick, in characters; name of a room",
+            two(number(names::NICK_MAX), bytes(names::ROOM_MAX)),
+        ),
+        (
+            "line of input; typed at the prompt",
+            two(bytes(input::LINE_MAX), bytes(editor::INPUT_MAX)),
+        ),
+        ("lines of one message on the screen", number(text::LINES_MAX)),
+        ("reason of a leave, in characters", number(command::REASON_MAX)),
+        ("inputs that the arrow keys bring back", number(editor::HISTORY_MAX)),
+        ("people remembered", number(people::PEOPLE_MAX)),
+        ("messages followed until all confirm", number(outbox::FOLLOWED_MAX)),
+        ("chats of one user at once", number(profile::NUMBERS_MAX)),
+        ("leave", time(settings::LINGER)),
+        ("grace", time(settings::GRACE)),
+        ("configuration file", bytes(file::FILE_MAX as usize)),
+    ];
+    hold("### Of the chat", &code);
+}

@@ -1,0 +1,105 @@
+//! README.md tells the limits that the code has.
+
+use std::time::Duration;
+
+use crate::engine::{Config, repair};
+use crate::group::{self, backlog, call};
+use crate::identity::{self, card};
+use crate::net::{self, codec, rpc, vouch};
+use crate::node::{self, gate, hub, places};
+use crate::{bound, run};
+use readme::{bytes, hold, number, time};
+
+#[path = "../../testing/limits.rs"]
+mod readme;
+
+#[test]
+fn the_readme_tells_the_limits_of_the_library() {
+    let config = Config::default();
+    let micros = |micros| time(Duration::from_micros(micros));
+    let two = |(one, other): (String, String)| format!("{one}; {other}");
+    let code = [
+        ("frame", bytes(net::MAX_FRAME)),
+        ("payload of a message", bytes(config.payload_limit)),
+        ("lists and runs of a frame, in memory", bytes(bound::FRAME_BYTES)),
+        ("one list in a frame: digest, view, spans", bytes(bound::LIST_BYTES)),
+        ("messages in a run", number(run::MAX_RUN)),
+        (
+            "parents: entries of a clock; of all clocks in a run",
+            two((number(run::MAX_CLOCK), number(run::MAX_RUN_CLOCKS))),
+        ),
+        ("members of a group", number(config.max_members)),
+        ("members that a group has ever had", number(config.max_origins)),
+        (
+            "held of one origin",
+            two((number(config.held_per_origin), bytes(config.held_bytes_per_origin))),
+        ),
+        ("held in all", bytes(config.held_bytes)),
+        ("messages kept for repair", bytes(config.retention)),
+        ("answer to a pull", bytes(config.pull_bytes)),
+        (
+            "spans in a pull; of one origin",
+            two((number(repair::SPANS), number(repair::HOLES))),
+        ),
+        (
+            "pause between two pulls of a message, first and longest",
+            two((micros(config.pull_after), micros(config.pull_backoff))),
+        ),
+        (
+            "requests of one connection that wait; calls under way on one",
+            two((number(net::REQUESTS_IN_FLIGHT), number(net::CALLS_IN_FLIGHT))),
+        ),
+        (
+            "window: ahead of the slowest member",
+            two((
+                number(config.window_messages as usize),
+                bytes(config.window_bytes as usize),
+            )),
+        ),
+        ("window where the way is long", bytes(config.far_window_bytes as usize)),
+        ("a full window without progress", micros(config.lagging_after)),
+        (
+            "events that the application has not read",
+            two((number(backlog::MOST_EVENTS), bytes(backlog::MOST_BYTES))),
+        ),
+        ("sends that wait", number(group::SEND_QUEUE)),
+        (
+            "replies kept for callers that ask again",
+            two((number(call::KEPT.0), bytes(call::KEPT.1))),
+        ),
+        ("TLS handshake and hello", time(net::HANDSHAKE_TIMEOUT)),
+        (
+            "connecting; a call or a write without progress",
+            two((time(net::CONNECT_TIMEOUT), time(net::STALL_TIMEOUT))),
+        ),
+        ("deadline of a call", time(codec::MAX_DEADLINE)),
+        ("inbound connections", number(net::MAX_CONNECTIONS)),
+        (
+            "of one address; of one node",
+            two((number(net::MAX_PER_ADDRESS), number(net::MAX_PER_NODE))),
+        ),
+        (
+            "that have not said who they are; of one address",
+            two((number(net::MAX_STRANGERS), number(net::MAX_STRANGERS_PER_ADDRESS))),
+        ),
+        ("groups of a node", number(rpc::MAX_GROUPS)),
+        (
+            "addresses dialled; nodes remembered",
+            two((number(places::MAX_PLACES), number(hub::MAX_NODES))),
+        ),
+        ("evicted nodes remembered", number(gate::MAX_EVICTED)),
+        (
+            "clusters of a node; certificates in a chain",
+            two((number(identity::MAX_CLUSTERS), number(identity::MAX_CHAIN))),
+        ),
+        ("certificate", bytes(card::MAX_CERTIFICATE)),
+        (
+            "name of a node; of a group, in characters",
+            two((number(node::MAX_NAME), number(node::MAX_GROUP_NAME))),
+        ),
+        ("name that is believed of others", bytes(vouch::NAME_BYTES)),
+        ("silence", micros(config.silent_after)),
+        ("grace", micros(config.grace)),
+    ];
+    hold("### Of the library", &code);
+}

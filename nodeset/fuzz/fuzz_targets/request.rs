@@ -1,0 +1,5 @@
+//! See `nodeset::fuzzing::request`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nodeset::fuzzing::request(bytes));
