@@ -172,6 +172,12 @@ impl Proof {
         self.verify_by(Scheme::Ed25519)
     }
 
+    /// Most bytes that it takes in a frame.
+    pub(crate) fn encoded_bound(&self) -> usize {
+        // Ids, keys, heads, signatures and numbers; of each step a head and a number.
+        512 + (self.one.steps.len() + self.other.steps.len()) * (32 + 10)
+    }
+
     pub(crate) fn verify_by(&self, scheme: Scheme) -> Result<(), ProofError> {
         let by = (self.group, self.member, &self.key);
         let conflict = match (self.one.segment(), self.other.segment()) {

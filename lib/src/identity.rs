@@ -113,7 +113,7 @@ impl Identity {
         let key = key::parse(key).map_err(IdentityError::Key)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                node: key::node_id(&key.verifying_key().to_bytes()),
+                node: NodeId::of_key(&key.verifying_key().to_bytes()),
                 key,
                 held: Mutex::default(),
                 endorsement: Mutex::default(),

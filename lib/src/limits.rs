@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::{Config, repair};
 use crate::group::{self, backlog, call};
 use crate::identity::{self, card};
-use crate::net::{self, codec, rpc, vouch};
+use crate::net::{self, codec, rpc};
 use crate::node::{self, gate, hub, places};
 use crate::{bound, run};
 use readme::{bytes, hold, number, time};
@@ -97,7 +97,7 @@ fn the_readme_tells_the_limits_of_the_library() {
             "name of a node; of a group, in characters",
             two((number(node::MAX_NAME), number(node::MAX_GROUP_NAME))),
         ),
-        ("name that is believed of others", bytes(vouch::NAME_BYTES)),
+        ("name that is believed of others", bytes(crate::message::NAME_BYTES)),
         ("silence", micros(config.silent_after)),
         ("grace", micros(config.grace)),
     ];

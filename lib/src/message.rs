@@ -30,6 +30,9 @@ pub enum Kind {
     Call,
 }
 
+/// Longest name in bytes that is believed, 32 characters: what is said of thousands of members is kept.
+pub(crate) const NAME_BYTES: usize = 128;
+
 /// What every message carries about its place in time.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Stamp {
@@ -64,6 +67,12 @@ impl Message {
     /// The full vector clock: everything that its sender had delivered, and itself.
     pub fn clock(&self) -> Clock {
         Clock::with_head(self.past.clone(), self.dot)
+    }
+
+    /// Of a join: the name of whoever joins. Cut where it is too long: a member that was admitted chooses it.
+    pub(crate) fn joined_name(&self) -> String {
+        let length = self.payload.len().min(NAME_BYTES);
+        String::from_utf8_lossy(&self.payload[..length]).into_owned()
     }
 
     /// Everything about its place in time.

@@ -286,7 +286,7 @@ impl Engine {
         if self.is_finding() {
             return;
         }
-        let theirs = super::members::hash_of(&view);
+        let theirs = super::members::hash_of(&view.records);
         for proof in &view.proofs {
             self.on_proof(proof);
         }

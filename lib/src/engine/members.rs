@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// All records of the view.
-    pub fn view(&self) -> View {
+    pub fn records(&self) -> Vec<Record> {
         let record = |slot: Slot| {
             let known = &self.roster[slot];
             let Registration {
@@ -142,8 +142,13 @@ impl Engine {
                 intro,
             })
         };
+        self.roster.by_id().filter_map(|(_, slot)| record(slot)).collect()
+    }
+
+    /// The view as it is told: all records, and as many proofs as fit.
+    pub(super) fn view(&mut self) -> View {
         View {
-            records: self.roster.by_id().filter_map(|(_, slot)| record(slot)).collect(),
+            records: self.records(),
             proofs: self.proofs(),
         }
     }
@@ -151,15 +156,15 @@ impl Engine {
     /// Brings the hash up to date; 0 stands for "changed since".
     pub(super) fn rehash_view(&mut self) {
         if self.view_hash == 0 {
-            self.view_hash = hash_of(&self.view());
+            self.view_hash = hash_of(&self.records());
         }
     }
 }
 
 /// A hash of what is merged: whoever has the same has the same view. Never 0.
-pub(super) fn hash_of(view: &View) -> u64 {
+pub(super) fn hash_of(records: &[Record]) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    for record in &view.records {
+    for record in records {
         let (rank, n) = match record.standing {
             Standing::Joining => (0u8, 0),
             Standing::Member => (1, 0),

@@ -15,6 +15,9 @@ use crate::sign::Key;
 const SHOWN: usize = 4;
 /// Most signatures of one list that are tried to make a proof.
 const TRIES: usize = 4;
+/// Most bytes of proofs in one view: a few dozen of the longest. Records of as many members as a group may have had, and
+/// these, fit into a frame.
+const PROOFS_BYTES: usize = 128 << 10;
 /// Bytes of a head in a digest: two histories that agree in so many are not to be found.
 const TAG: usize = 16;
 
@@ -147,13 +150,28 @@ impl Engine {
         }
     }
 
-    /// Proofs travel with the view.
-    pub(super) fn proofs(&self) -> Vec<Proof> {
+    /// Proofs that travel with a view: as many as fit, from anywhere on. Whoever has others after that has another view,
+    /// and is sent this one again.
+    pub(super) fn proofs(&mut self) -> Vec<Proof> {
         let proofs = self
             .roster
             .by_id()
-            .filter_map(|(_, slot)| self.roster[slot].proof.as_deref());
-        proofs.cloned().collect()
+            .filter_map(|(_, slot)| self.roster[slot].proof.clone());
+        let proofs: Vec<Arc<Proof>> = proofs.collect();
+        let bytes = proofs.iter().map(|proof| proof.encoded_bound()).sum::<usize>();
+        let from = match bytes > PROOFS_BYTES {
+            true => self.rng.below(proofs.len() as u64) as usize,
+            false => 0,
+        };
+        let mut room = PROOFS_BYTES;
+        let fits = |proof: &&Arc<Proof>| {
+            let left = room.checked_sub(proof.encoded_bound());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let (before, after) = proofs.split_at(from);
+        let some = after.iter().chain(before).take_while(fits);
+        some.map(|proof| Proof::clone(proof)).collect()
     }
 
     /// The origin signed two histories: nothing of it is taken any more, and everyone is told.
@@ -217,4 +235,68 @@ fn statements(seals: &[Seal]) -> impl Iterator<Item = Statement> + '_ {
             .collect(),
         signature,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::chain::{Mark, START};
+    use crate::engine::Input;
+    use crate::id::GroupId;
+    use crate::sign::Signer;
+
+    fn group() -> GroupId {
+        GroupId::named("lobby")
+    }
+
+    /// Of two histories that differ from the beginning, as long as a proof may be.
+    fn proof(member: MemberId) -> Proof {
+        let signer = Signer::toy(member, group());
+        let statement = |digest: u8| {
+            let step = Step {
+                count: 1,
+                digest: [digest; 32],
+            };
+            let mut statement = Statement {
+                first: 1,
+                prev: START,
+                steps: vec![step; 1 + TRAIL],
+                signature: Mark([0; 64]),
+            };
+            let end = statement.segments().and_then(|segments| segments.last().copied());
+            let end = end.expect("numbers that can be");
+            statement.signature = Mark(signer.sign(end.last(), &end.head()));
+            statement
+        };
+        Proof {
+            group: group(),
+            member,
+            key: signer.key(),
+            one: statement(1),
+            other: statement(2),
+        }
+    }
+
+    /// However many are expelled, a view fits into a frame, and everyone learns of all in the end.
+    #[test]
+    fn proofs_share_what_room_a_view_has() {
+        let (me, other) = (MemberId::from(1), MemberId::from(2));
+        let engine = Engine::established(Default::default(), me, &[me, other], 1, 0);
+        let mut engine = engine.with_signer(Signer::toy(me, group()));
+        let expelled: BTreeSet<MemberId> = (0..300).map(|n| MemberId::from(1000 + n)).collect();
+        for member in &expelled {
+            let frame = Frame::Proof(Box::new(proof(*member)));
+            engine.handle(Input::Frame { from: other, frame }, 0);
+        }
+        let mut told = BTreeSet::new();
+        for _ in 0..300 {
+            let proofs = engine.view().proofs;
+            let bytes: usize = proofs.iter().map(Proof::encoded_bound).sum();
+            assert!(!proofs.is_empty() && bytes <= PROOFS_BYTES, "{bytes} bytes");
+            told.extend(proofs.iter().map(|proof| proof.member));
+        }
+        assert_eq!(told, expelled);
+    }
 }

@@ -281,7 +281,7 @@ impl Engine {
             Kind::Join => {
                 let known = &mut self.roster[slot];
                 known.joined_at = Some(message.lamport);
-                known.name = Some(String::from_utf8_lossy(&message.payload).into_owned());
+                known.name = Some(message.joined_name());
                 // Where it started from in the end, whatever it said of earlier attempts.
                 known.peer.digest = message.clock();
                 known.peer.acked = known.peer.digest.get(self.me);

@@ -233,7 +233,7 @@ impl Task {
     fn name(&mut self, join: &Message) {
         let id = join.dot.origin;
         if self.state.members.get(&id).is_none_or(|member| member.name.is_empty()) {
-            let name = String::from_utf8_lossy(&join.payload).into_owned().into();
+            let name = join.joined_name().into();
             self.state.members.insert(id, Member { id, name });
         }
     }

@@ -14,7 +14,6 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
 use crate::id::NodeId;
-use crate::identity::key::node_id;
 
 const SCHEME: &str = "nodeset://";
 /// Of the hash of its authority's certificate so many hex digits name a cluster.
@@ -131,7 +130,7 @@ impl Card {
         if cluster.len() != CLUSTER_DIGITS || !is_hex(cluster) {
             return Err(Fault::NoUri);
         }
-        let node = node_id(&key);
+        let node = NodeId::of_key(&key);
         if id != node.to_string() {
             return Err(Fault::OtherId);
         }

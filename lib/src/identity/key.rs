@@ -1,26 +1,14 @@
-//! Keys, and the id that follows from one.
+//! Keys, as they are given and as TLS takes them.
 
 use std::sync::Arc;
 
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-use crate::id::NodeId;
-
-/// What the id of a node is derived in; other programs that have to know ids use the same words.
-const CONTEXT: &str = "nodeset 2026-11 node id of an ed25519 public key";
-
 /// Between length and version, and the 32 bytes of the key: its algorithm, and that there follow 32 bytes (RFC 8410).
 const ALGORITHM: [u8; 11] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 /// Where the public key follows, as the standard has it and as some libraries write it.
 const PUBLIC: [&[u8]; 2] = [&[0x81, 0x21, 0x00], &[0xa1, 0x23, 0x03, 0x21, 0x00]];
-
-/// The id of the node with that public key.
-pub(super) fn node_id(public: &[u8; 32]) -> NodeId {
-    let mut id = [0; 16];
-    id.copy_from_slice(&blake3::derive_key(CONTEXT, public)[..16]);
-    NodeId(id)
-}
 
 /// Takes 32 bytes, or PKCS#8 with or without the public key.
 pub(super) fn parse(bytes: &[u8]) -> Result<SigningKey, &'static str> {
@@ -53,12 +41,6 @@ pub(super) fn for_tls(key: &SigningKey) -> Result<Arc<dyn rustls::sign::SigningK
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Other programs compute the same id from the same key.
-    #[test]
-    fn the_id_of_a_key_is_pinned() {
-        assert_eq!(node_id(&[7; 32]).to_string(), "c15f421c11f6d9592fcb0bc32322378c");
-    }
 
     #[test]
     fn every_usual_form_of_a_key_is_read_and_no_other() {

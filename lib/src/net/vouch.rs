@@ -3,7 +3,7 @@
 use crate::engine::{Frame, Record};
 use crate::id::{GroupId, MemberId, NodeId};
 use crate::identity::Profile;
-use crate::message::{Intro, Kind};
+use crate::message::{Intro, Kind, NAME_BYTES};
 use crate::net::rpc::{Hello, MAX_GROUPS, PROTOCOL, Path, Presence, Refusal};
 use crate::net::tls::Peer;
 
@@ -12,9 +12,6 @@ use crate::net::tls::Peer;
 const GUESSES: u64 = 65_536;
 /// Highest number of a join that is looked for: no member lives to see more origins of its group.
 const MAX_JOINS: u64 = 4096;
-
-/// Longest name in bytes that is believed, 32 characters: what is said of thousands of members is kept.
-pub(crate) const NAME_BYTES: usize = 128;
 
 const LONG_NAME: &str = "it tells of a name that is too long";
 

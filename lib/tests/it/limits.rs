@@ -57,8 +57,7 @@ fn a_full_group_refuses_one_more_in_words() {
         "it gives up and does not found a group beside the full one"
     );
     let counted = member
-        .view()
-        .records
+        .records()
         .iter()
         .filter(|record| record.standing.counts())
         .count();

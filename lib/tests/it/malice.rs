@@ -135,7 +135,7 @@ fn ten_thousand_entries() {
     // Even past the decoder, the engine refuses more origins than a group may have.
     let mut engine = honest();
     says(&mut engine, 3, push(3, 2, entry(5, &many)), MS);
-    assert!(engine.view().records.len() <= Config::default().max_origins);
+    assert!(engine.records().len() <= Config::default().max_origins);
     goes_on(engine, 1);
 }
 

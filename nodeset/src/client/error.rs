@@ -46,7 +46,7 @@ pub enum AskError {
         registry: String,
     },
     /// No TLS with it. Nothing was asked.
-    #[error("{}: {why}", printable(.registry))]
+    #[error("no TLS with {}: {why} (is it a nodesetd of this version?)", printable(.registry))]
     Handshake {
         /// As it was given.
         registry: String,

@@ -389,8 +389,7 @@ impl World {
             if differs {
                 let standing = process
                     .engine
-                    .view()
-                    .records
+                    .records()
                     .into_iter()
                     .find(|record| record.member == self.liar.id);
                 let expelled = standing.is_some_and(|record| record.standing == Standing::Expelled);

@@ -101,7 +101,7 @@ fn is_well(lab: &Lab, engines: &[Engine], living: &[Seat], ends: &[Vec<Notice>],
         };
         let last = first.get(dead);
         let told = ends[seat].iter().filter_map(last_seq).eq((last > 0).then_some(last));
-        let records = engines[seat].view().records.into_iter();
+        let records = engines[seat].records().into_iter();
         told && records
             .filter(|record| record.member == dead)
             .all(|record| record.standing == Standing::Closed(last))

@@ -158,7 +158,7 @@ impl Witness {
             );
         }
         let stable = engine.stable();
-        for record in engine.view().records.iter().filter(|record| record.standing.counts()) {
+        for record in engine.records().iter().filter(|record| record.standing.counts()) {
             let Some(other) = self.who(record.member) else { continue };
             // Whose grace may be over does not count. One that was only named by others is silent from then on.
             let started = self.heard[who].get(&who).copied().unwrap_or(0);
@@ -180,7 +180,7 @@ impl Witness {
         let numbers: Vec<Who> = stayed.iter().map(|asked| asked.0).collect();
         self.judge.agreed(&numbers)?;
         let view = |engine: &Engine| -> Vec<_> {
-            let records = engine.view().records.into_iter();
+            let records = engine.records().into_iter();
             records
                 .map(|record| (record.member, record.generation, record.standing))
                 .collect()

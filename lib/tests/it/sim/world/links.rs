@@ -14,7 +14,7 @@ const LAST_RETRY: Micros = 1_000 * MS;
 impl World<'_> {
     /// Dials every member of its view that it has no link to.
     pub(super) fn dial_members(&mut self, who: Who) {
-        for record in self.nodes[who].engine.view().records {
+        for record in self.nodes[who].engine.records() {
             let there = self
                 .witness
                 .who(record.member)
@@ -147,16 +147,16 @@ impl World<'_> {
     /// It counts, and its introduction came by.
     fn knows_address(&self, who: Who, peer: Who) -> bool {
         let id = self.witness.id(peer);
-        let view = self.nodes[who].engine.view();
-        let mut records = view.records.iter().filter(|record| record.member == id);
+        let records = self.nodes[who].engine.records();
+        let mut records = records.iter().filter(|record| record.member == id);
         records.any(|record| record.standing.counts() && record.intro.is_some())
     }
 
     /// Whoever is counted is dialled again and again, and in hard runs whoever was closed too.
     fn probes(&self, who: Who, peer: Who) -> bool {
         let id = self.witness.id(peer);
-        let view = self.nodes[who].engine.view();
-        let mut records = view.records.iter().filter(|record| record.member == id);
+        let records = self.nodes[who].engine.records();
+        let mut records = records.iter().filter(|record| record.member == id);
         records.any(|record| record.standing.counts() || (self.plan.is_hard() && !record.goodbye))
     }
 
