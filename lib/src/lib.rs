@@ -86,6 +86,8 @@ mod node;
 mod options;
 #[cfg(feature = "net")]
 mod receipt;
+#[cfg(feature = "net")]
+pub mod store;
 
 #[doc(hidden)]
 pub use chain::seal_run;

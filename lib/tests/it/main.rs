@@ -17,6 +17,7 @@ mod seeds;
 mod shrink;
 mod sim;
 mod stamps;
+mod store;
 mod together;
 // Real sockets, which that feature takes away.
 #[cfg(not(feature = "turmoil"))]
