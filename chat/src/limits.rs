@@ -1,6 +1,6 @@
 //! README.md tells the limits that the code has.
 
-use crate::app::{command, outbox, people, text};
+use crate::app::{command, outbox, people, room, text};
 use crate::console::editor;
 use crate::settings::{self, file};
 use crate::{input, names, profile};
@@ -24,7 +24,8 @@ fn the_readme_tells_the_limits_of_the_chat() {
         ("lines of one message on the screen", number(text::LINES_MAX)),
         ("reason of a leave, in characters", number(command::REASON_MAX)),
         ("inputs that the arrow keys bring back", number(editor::HISTORY_MAX)),
-        ("people remembered", number(people::PEOPLE_MAX)),
+        ("rooms at once", number(room::ROOMS_MAX)),
+        ("people remembered of a room", number(people::PEOPLE_MAX)),
         ("messages followed until all confirm", number(outbox::FOLLOWED_MAX)),
         ("chats of one user at once", number(profile::NUMBERS_MAX)),
         ("leave", time(settings::LINGER)),

@@ -36,6 +36,7 @@ const FIRST_LIST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Registries {
     status: watch::Receiver<Vec<RegistryStatus>>,
+    rooms: watch::Sender<Vec<String>>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
     /// Renews the certificate of whoever vouches for itself.
@@ -88,7 +89,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
             let own = own_eviction
                 .into_stream()
                 .filter_map(async |node| Some(Contact::Evicted { node: node.ok()? }));
-            node.contacts(select(introductions(contacts, plan.room.to_owned()), own));
+            node.contacts(select(introductions(contacts), own));
             Some(client)
         }
         Err(StartError::NoRegistry) => None,
@@ -110,11 +111,14 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     }
     let first = client.as_ref().map(Client::status).unwrap_or_default();
     let (tell_status, status) = watch::channel(first);
+    let (rooms, wanted) = watch::channel(vec![plan.room.to_owned()]);
     let (stop, stopped) = oneshot::channel();
     let task = client.map(|client| {
         let keeper = Keeper {
             client,
             host,
+            nick: plan.nick.to_owned(),
+            rooms: wanted,
             node: node.id(),
             evicted: Some(evicted),
             status: tell_status,
@@ -124,6 +128,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     });
     Ok(Registries {
         status,
+        rooms,
         stop: Some(stop),
         task,
         by_self,
@@ -148,6 +153,12 @@ impl Registries {
     pub fn one_holds_a_lease(&self) -> bool {
         let status = self.status.borrow();
         status.iter().any(|one| one.standing == Standing::Registered)
+    }
+
+    /// From now on others are told that this instance is in these rooms.
+    pub fn tell_rooms(&self, rooms: Vec<String>) {
+        self.rooms
+            .send_if_modified(|told| std::mem::replace(told, rooms.clone()) != rooms);
     }
 
     /// Begins to give the leases back.
@@ -248,14 +259,15 @@ fn advice(refusal: &StartError) -> String {
     format!("{refusal}. Others must be able to dial the registered address: see --listen and --advertise")
 }
 
-/// What nodeset says of peers, for multicast: those in this room, each with the address that it prefers.
-fn introductions(contacts: Contacts, room: String) -> impl Stream<Item = Contact> + Send {
-    contacts.map(move |contact| match contact {
-        nodeset::client::Contact::Live { id, addrs, rooms, .. } => {
+/// What nodeset says of peers, for multicast, each with the address that it prefers. Also of those in other rooms: which
+/// groups are shared is found out when they are dialled, and changes.
+fn introductions(contacts: Contacts) -> impl Stream<Item = Contact> + Send {
+    contacts.map(|contact| match contact {
+        nodeset::client::Contact::Live { id, addrs, .. } => {
             let node = NodeId(id.to_bytes());
             match addrs.first() {
-                Some(addr) if rooms.contains(&room) => Contact::Live { node, addr: *addr },
-                _ => Contact::Gone { node },
+                Some(addr) => Contact::Live { node, addr: *addr },
+                None => Contact::Gone { node },
             }
         }
         nodeset::client::Contact::Gone { id } => Contact::Gone {
@@ -271,6 +283,9 @@ fn introductions(contacts: Contacts, room: String) -> impl Stream<Item = Contact
 struct Keeper {
     client: Client,
     host: Option<Host>,
+    nick: String,
+    /// Where this instance is now.
+    rooms: watch::Receiver<Vec<String>>,
     node: NodeId,
     /// Tells the node that it was evicted itself.
     evicted: Option<oneshot::Sender<NodeId>>,
@@ -298,6 +313,13 @@ impl Keeper {
             tokio::select! {
                 _ = &mut stopped => break,
                 () = self.client.status_changed() => {}
+                Ok(()) = self.rooms.changed() => {
+                    let rooms = self.rooms.borrow_and_update().clone();
+                    // The names were checked when the rooms were joined, and there are no more than may be named.
+                    if let Err(refusal) = self.client.update(&self.nick, &rooms) {
+                        tracing::warn!("registries are not told of {} rooms: {refusal}", rooms.len());
+                    }
+                }
                 () = at(attempt) => {
                     attempt = None;
                     if let Some(notice) = self.host.as_mut().and_then(Host::try_to_serve) {

@@ -4,6 +4,7 @@ mod answers;
 mod drive;
 mod ending;
 mod peers;
+mod rooms;
 mod show;
 mod signals;
 mod start;
@@ -120,7 +121,7 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
         show.flush().await;
         let started = start::join(&settings, &job, (&claim.nick, credentials), &node, &mut show).await?;
         if matches!(job, Job::Send(_)) {
-            start::somebody(&started.sender, &settings.room).await?;
+            start::somebody(&started.entered.sender, &started.place).await?;
         }
         Ok(started)
     };
@@ -135,7 +136,7 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
         Ok(started) => {
             let (tell, typed) = mpsc::channel(TYPED);
             listen(tell);
-            Session::new(settings, job, node, show, started, signals, typed)
+            Session::new(settings, job, node.into(), show, started, signals, typed)
                 .run()
                 .await
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nodeset::client::{self, AskError};
 
 use crate::app::clean;
-use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Who};
+use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Where, Who};
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::session::now;
@@ -102,7 +102,7 @@ fn print_json(settings: &Settings, members: &[nodeset::Peer]) {
     });
     let who = Body::Who(Who {
         reference: None,
-        room: settings.room.clone(),
+        place: Where::Room(settings.room.clone()),
         members: members.collect(),
     });
     let bye = Body::Bye(Bye {

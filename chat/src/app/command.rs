@@ -24,6 +24,16 @@ pub enum Command {
     Leave {
         reason: String,
     },
+    /// Join a room, or type into it from now on.
+    Join {
+        room: String,
+    },
+    /// Leave one room; the one that people type into, if none is named.
+    Part {
+        room: Option<String>,
+        reason: String,
+    },
+    Rooms,
     Who,
     Clock,
     Held,
@@ -76,6 +86,17 @@ pub const COMMANDS: &[Entry] = &[
         ..entry("leave", "/leave [reason]", "say goodbye and end (/quit, /exit)")
     },
     entry("me", "/me TEXT", "say what you are doing: * ana waves"),
+    entry("join", "/join ROOM", "be in that room, too, and type there from now on"),
+    entry(
+        "part",
+        "/part [#ROOM] [reason]",
+        "leave that room, or the one that you type into",
+    ),
+    entry(
+        "rooms",
+        "/rooms",
+        "the rooms that you are in, and what you have not seen",
+    ),
     entry("who", "/who", "who is here"),
     entry("clock", "/clock", "what you have delivered, as a vector clock"),
     entry(
@@ -183,12 +204,19 @@ fn build(entry: &'static Entry, argument: &str) -> Result<Command, Error> {
         given => Ok(given.to_owned()),
     };
     Ok(match entry.name {
-        "leave" => leave(argument)?,
+        "leave" => Command::Leave {
+            reason: reason(argument)?,
+        },
         "me" => Command::Send {
             kind: Kind::Action,
             text: needed(argument)?,
             reply_to: None,
         },
+        "join" => Command::Join {
+            room: needed(argument)?,
+        },
+        "part" => part(argument)?,
+        "rooms" => Command::Rooms,
         "who" => Command::Who,
         "clock" => Command::Clock,
         "held" => Command::Held,
@@ -203,14 +231,25 @@ fn build(entry: &'static Entry, argument: &str) -> Result<Command, Error> {
     })
 }
 
-fn leave(reason: &str) -> Result<Command, Error> {
+/// `/part #ops see you`: a first word with `#` names the room.
+fn part(argument: &str) -> Result<Command, Error> {
+    let (room, rest) = match argument.split_once(char::is_whitespace) {
+        _ if !argument.starts_with('#') => (None, argument),
+        Some((room, rest)) => (Some(room.to_owned()), rest.trim()),
+        None => (Some(argument.to_owned()), ""),
+    };
+    Ok(Command::Part {
+        room,
+        reason: reason(rest)?,
+    })
+}
+
+fn reason(reason: &str) -> Result<String, Error> {
     if reason.chars().count() > REASON_MAX {
         let text = format!("a reason has at most {REASON_MAX} characters; leave with a shorter one");
         return Err(error("bad_argument", text));
     }
-    Ok(Command::Leave {
-        reason: reason.to_owned(),
-    })
+    Ok(reason.to_owned())
 }
 
 fn stamp(mode: &str) -> Result<Option<Stamp>, Error> {

@@ -3,15 +3,15 @@
 use multicast::{Dot, Event, Member, MemberState, Span, Stamp};
 
 use super::line::{Body, Closed, Control, Dots, Gap, Held, Join, Leave, Message, MessageId, Peer, PeerState};
-use super::{App, Outputs, command, question};
-use crate::post::{Post, Unreadable};
+use super::room::Room;
+use super::{Outputs, Said, command, question};
 
 /// How many delivered messages a new one is compared with for `concurrent`.
 pub(super) const RECENT: usize = 50;
 /// After this long without a sign of it `multicast` calls a member silent.
 const SILENT_MS: u64 = 6000;
 
-impl App {
+impl Room {
     pub(super) fn on_present(&mut self, mut members: Vec<MemberState>, out: &mut Outputs) {
         members.sort_by_key(|state| (state.joined_at, state.member.id));
         members.retain(|state| state.member.id != self.people.me());
@@ -25,9 +25,10 @@ impl App {
                     origin: member.id,
                     seq: 1,
                 }),
-                room: self.setup.room.clone(),
+                place: self.at(),
                 lamport: state.joined_at,
                 clock: None,
+                reference: None,
                 own: false,
                 replay: true,
             }));
@@ -37,12 +38,16 @@ impl App {
         }
     }
 
+    /// A message; `watched` if people look at this room now.
     pub(super) fn on_said(
         &mut self,
-        from: Member,
-        stamp: Stamp,
-        held_ms: u64,
-        post: Result<Post, Unreadable>,
+        Said {
+            from,
+            stamp,
+            held_ms,
+            post,
+        }: Said,
+        watched: bool,
         out: &mut Outputs,
     ) {
         self.people.named(&from);
@@ -57,12 +62,13 @@ impl App {
             self.recent.pop_front();
         }
         self.recent.push_back(stamp.dot);
+        self.unread += u64::from(!own && !watched && self.entered);
         out.tell(Body::Message(Message {
             id: self.people.message_id(stamp.dot),
-            room: self.setup.room.clone(),
+            place: self.at(),
             from: self.people.person(from.id),
             kind: post.kind,
-            mention: !own && mentions(&post.text, &self.setup.me.name),
+            mention: !own && mentions(&post.text, self.people.nick(self.people.me())),
             text: post.text,
             reply_to: post.reply_to.map(|dot| self.people.message_id(dot)),
             lamport: stamp.lamport,
@@ -95,7 +101,7 @@ impl App {
                 if !(self.people.is_named(dot.origin) && self.people.is_named(needs.origin)) => {}
             Event::Held { dot, needs, held } => out.tell(Body::Held(Held {
                 id: self.people.message_id(dot),
-                room: self.setup.room.clone(),
+                place: self.at(),
                 needs: vec![self.people.message_id(needs)],
                 held: held as u64,
             })),
@@ -133,9 +139,10 @@ impl App {
         out.tell(Body::Join(Join {
             from: self.people.person(member.id),
             id: self.people.message_id(stamp.dot),
-            room: self.setup.room.clone(),
+            place: self.at(),
             lamport: Some(stamp.lamport),
             clock: Some(self.people.vector(&stamp.clock)),
+            reference: if own { self.reference.take() } else { None },
             own,
             replay: !self.entered,
         }));
@@ -143,14 +150,16 @@ impl App {
 
     fn on_left(&mut self, member: &Member, reason: String, stamp: &Stamp, out: &mut Outputs) {
         self.people.named(member);
+        let own = member.id == self.people.me();
         out.tell(Body::Leave(Leave {
             from: self.people.person(member.id),
             id: self.people.message_id(stamp.dot),
-            room: self.setup.room.clone(),
+            place: self.at(),
             lamport: stamp.lamport,
             clock: self.people.vector(&stamp.clock),
             reason,
-            own: member.id == self.people.me(),
+            reference: if own { self.reference.take() } else { None },
+            own,
             replay: !self.entered,
         }));
         self.people.departed(member);
@@ -161,7 +170,7 @@ impl App {
         self.people.named(origin);
         out.tell(Body::Closed(Closed {
             origin: self.people.id(origin.id),
-            room: self.setup.room.clone(),
+            place: self.at(),
             last_seq,
             discarded,
             member: origin.id,
@@ -179,7 +188,7 @@ impl App {
             member: span.origin,
         });
         let gap = Gap {
-            room: self.setup.room.clone(),
+            place: self.at(),
             dots: dots.collect(),
         };
         out.tell(Body::Gap(gap));
@@ -190,7 +199,7 @@ impl App {
         out.tell(Body::Control(Control {
             from: self.people.person(from.id),
             id: self.people.message_id(stamp.dot),
-            room: self.setup.room.clone(),
+            place: self.at(),
             lamport: stamp.lamport,
             clock: self.people.vector(&stamp.clock),
             unreadable,
@@ -206,7 +215,7 @@ impl App {
     fn peer(&self, member: &Member, state: PeerState) -> Peer {
         Peer {
             peer: self.people.id(member.id),
-            room: self.setup.room.clone(),
+            place: self.at(),
             state,
             silent_ms: (state == PeerState::Silent).then_some(SILENT_MS),
             behind: None,

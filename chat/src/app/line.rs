@@ -15,6 +15,7 @@ pub use answers::*;
 pub use told::*;
 
 use super::clean;
+use super::place::Place;
 
 /// The version of the schema.
 pub const VERSION: u32 = 1;
@@ -61,6 +62,7 @@ pub enum Body {
     Info(Info),
     Peers(Peers),
     Status(Status),
+    Rooms(Rooms),
     Stamp(StampMode),
     Help(Help),
 }
@@ -89,6 +91,28 @@ struct Numbered<'a> {
 }
 
 impl Body {
+    /// Where it belongs, if anywhere.
+    pub fn place(&self) -> Option<Place> {
+        let place = match self {
+            Self::Join(Join { place, .. })
+            | Self::Message(Message { place, .. })
+            | Self::Leave(Leave { place, .. })
+            | Self::Control(Control { place, .. })
+            | Self::Held(Held { place, .. })
+            | Self::Peer(Peer { place, .. })
+            | Self::Closed(Closed { place, .. })
+            | Self::Gap(Gap { place, .. })
+            | Self::Who(Who { place, .. })
+            | Self::Clock(ClockNow { place, .. })
+            | Self::Waiting(Waiting { place, .. })
+            | Self::Why(Why { place, .. })
+            | Self::Info(Info { place, .. }) => place,
+            Self::Status(status) => status.place.as_ref()?,
+            _ => return None,
+        };
+        Some(place.place())
+    }
+
     /// The line's `type`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -111,6 +135,7 @@ impl Body {
             Self::Info(_) => "info",
             Self::Peers(_) => "peers",
             Self::Status(_) => "status",
+            Self::Rooms(_) => "rooms",
             Self::Stamp(_) => "stamp",
             Self::Help(_) => "help",
         }
@@ -133,6 +158,32 @@ impl At {
     fn timestamp(self) -> Timestamp {
         // A clock outside of the years that jiff knows is wrong anyway; it must not end the chat.
         Timestamp::from_millisecond(self.unix_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// Where a line belongs: `"room":"lobby"`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Where {
+    /// The name of a room.
+    Room(String),
+}
+
+impl Where {
+    /// The place that the model knows.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Room(name) => Place::Room(name.clone()),
+        }
+    }
+}
+
+impl Serialize for Where {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self {
+            Self::Room(name) => map.serialize_entry("room", name)?,
+        }
+        map.end()
     }
 }
 

@@ -7,7 +7,7 @@ use multicast::{Clock, Dot, Member, MemberId};
 use super::clean;
 use super::line::{MessageId, Person, Vector};
 
-/// Most people remembered. A group has at most 4,096 origins at a time; as many who left are kept for their names.
+/// Most people remembered of a room. A group has at most 4,096 origins at a time; as many who left are kept for their names.
 pub const PEOPLE_MAX: usize = 8192;
 
 /// Everyone that this member has heard of in one room.
@@ -96,6 +96,11 @@ impl People {
     /// Whether someone is here.
     pub fn is_present(&self, member: MemberId) -> bool {
         self.known.get(&member).is_some_and(|known| known.present)
+    }
+
+    /// How many are here.
+    pub fn count_present(&self) -> usize {
+        self.present_names.values().sum()
     }
 
     /// Those in a clock whose names are not known yet.
@@ -199,7 +204,8 @@ impl People {
         })
     }
 
-    fn nick(&self, member: MemberId) -> &str {
+    /// The name, as raw data; `?` if it is not known.
+    pub fn nick(&self, member: MemberId) -> &str {
         match self.known.get(&member) {
             Some(known) if !known.name.is_empty() => &known.name,
             _ => "?",

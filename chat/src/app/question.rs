@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, MemberId, MemberState};
 
-use super::Setup;
 use super::command::{self, COMMANDS};
 use super::line::{
     At, Body, ClockNow, Help, HelpLine, Info, MemberLine, Missing, PeerLine, Peers, Ref, RegistryLine, StampMode,
-    Status, Waiting, WaitingMessage, Who, Why, WhyState,
+    Waiting, WaitingMessage, Where, Who, Why, WhyState,
 };
 use super::people::People;
 use super::text::Stamp;
@@ -55,16 +54,16 @@ pub enum Answer {
     },
 }
 
-/// What an answer is put into words with.
+/// What an answer about one room is put into words with.
 pub(super) struct Context<'a> {
     pub people: &'a People,
-    pub setup: &'a Setup,
-    pub unconfirmed: u64,
+    pub at: Where,
 }
 
 impl Context<'_> {
-    pub(super) fn body(&self, answer: Answer, reference: Option<Ref>) -> Body {
-        match answer {
+    /// The answer as a line; nothing, if it is not about a room.
+    pub(super) fn body(&self, answer: Answer, reference: Option<Ref>) -> Option<Body> {
+        Some(match answer {
             Answer::Who { roster, profiles } => self.who(roster, profiles, reference),
             Answer::Clock {
                 delivered,
@@ -72,7 +71,7 @@ impl Context<'_> {
                 lamport,
             } => Body::Clock(ClockNow {
                 reference,
-                room: self.setup.room.clone(),
+                place: self.at.clone(),
                 lamport,
                 clock: self.people.vector(&delivered),
                 stable: self.people.vector(&stable),
@@ -80,13 +79,8 @@ impl Context<'_> {
             Answer::Held { held, messages } => self.held(held, &messages, reference),
             Answer::Why(dot, explanation) => self.why(dot, explanation, reference),
             Answer::Info(dot, explanation) => self.info(dot, explanation, reference),
-            Answer::Peers(links) => self.peers(&links, reference),
-            Answer::Status {
-                registries,
-                gauges,
-                members,
-            } => self.status(registries, gauges, members, reference),
-        }
+            Answer::Peers(_) | Answer::Status { .. } => return None,
+        })
     }
 
     fn who(
@@ -109,7 +103,7 @@ impl Context<'_> {
         });
         Body::Who(Who {
             reference,
-            room: self.setup.room.clone(),
+            place: self.at.clone(),
             members: members.collect(),
         })
     }
@@ -122,7 +116,7 @@ impl Context<'_> {
         });
         Body::Waiting(Waiting {
             reference,
-            room: self.setup.room.clone(),
+            place: self.at.clone(),
             held,
             messages: messages.collect(),
         })
@@ -131,7 +125,7 @@ impl Context<'_> {
     fn why(&self, dot: Dot, explanation: Explanation, reference: Option<Ref>) -> Body {
         let mut why = Why {
             reference,
-            room: self.setup.room.clone(),
+            place: self.at.clone(),
             id: self.people.message_id(dot),
             state: WhyState::Unknown,
             lamport: None,
@@ -184,7 +178,7 @@ impl Context<'_> {
         };
         Body::Info(Info {
             reference,
-            room: self.setup.room.clone(),
+            place: self.at.clone(),
             id: self.people.message_id(dot),
             from: self.people.person(delivery.from.id),
             lamport: delivery.lamport,
@@ -194,39 +188,21 @@ impl Context<'_> {
             text: Post::decode(&delivery.payload).ok().map(|post| post.text),
         })
     }
+}
 
-    fn peers(&self, links: &[Link], reference: Option<Ref>) -> Body {
-        let peers = links.iter().map(|link| PeerLine {
-            addr: link.addr.to_string(),
-            // A node's first membership has the node's own id, and a chat joins once.
-            peer: link.node.map(|node| self.people.id(MemberId(node.0))),
-            up: link.up,
-            trouble: link.trouble.clone(),
-        });
-        Body::Peers(Peers {
-            reference,
-            peers: peers.collect(),
-        })
-    }
-
-    fn status(&self, registries: Vec<RegistryLine>, gauges: Gauges, members: u64, reference: Option<Ref>) -> Body {
-        Body::Status(Status {
-            reference,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            own: self.people.person(self.people.me()),
-            addr: self.setup.addr.clone(),
-            room: self.setup.room.clone(),
-            registries,
-            members,
-            delivered: gauges.delivered,
-            held: gauges.held as u64,
-            held_bytes: gauges.held_bytes as u64,
-            logged: gauges.logged as u64,
-            log_bytes: gauges.log_bytes as u64,
-            lamport: gauges.lamport,
-            unconfirmed: self.unconfirmed,
-        })
-    }
+/// The answer to `/peers`; `name` says who a node is.
+pub(super) fn peers(links: &[Link], name: impl Fn(MemberId) -> String, reference: Option<Ref>) -> Body {
+    let peers = links.iter().map(|link| PeerLine {
+        addr: link.addr.to_string(),
+        // A node's first membership of a group has the node's own id.
+        peer: link.node.map(|node| name(MemberId(node.0))),
+        up: link.up,
+        trouble: link.trouble.clone(),
+    });
+    Body::Peers(Peers {
+        reference,
+        peers: peers.collect(),
+    })
 }
 
 /// The answer to `/help`.

@@ -3,8 +3,11 @@
 use multicast::{Clock, Dot, Event, Explanation, Member, MemberId, MemberState, MissingCause, Span, Stamp};
 use serde_json::{Value, json};
 
+use super::question::Question;
 use super::*;
 use crate::post::{Kind, Post};
+
+mod rooms;
 
 /// 10:02:09 UTC.
 const NOW: At = At {
@@ -12,7 +15,7 @@ const NOW: At = At {
     offset_s: 0,
 };
 
-struct Room {
+struct Stage {
     app: App,
     n: u64,
 }
@@ -68,19 +71,39 @@ fn state(member: Member, has_of_mine: u64) -> MemberState {
 
 fn joined(member: Member, lamport: u64, entries: &[(&Member, u64)]) -> Input {
     let stamp = stamp(&member, lamport, entries);
-    Input::Heard(Event::Joined { member, stamp })
+    heard(Event::Joined { member, stamp })
+}
+
+fn lobby() -> Place {
+    Place::room("lobby")
+}
+
+fn inside(inside: Inside) -> Input {
+    Input::In(lobby(), inside)
+}
+
+fn heard(event: Event) -> Input {
+    inside(Inside::Heard(event))
 }
 
 fn said(from: Member, post: Post, lamport: u64, entries: &[(&Member, u64)]) -> Input {
-    Input::Said {
+    inside(Inside::Said(Said {
         stamp: stamp(&from, lamport, entries),
         from,
         held_ms: 0,
         post: Ok(post),
+    }))
+}
+
+fn opened(me: Member, present: Vec<MemberState>) -> Inside {
+    Inside::Opened {
+        me,
+        present,
+        reference: None,
     }
 }
 
-impl Room {
+impl Stage {
     /// Ana alone.
     fn new() -> Self {
         let setup = Setup {
@@ -91,10 +114,12 @@ impl Room {
             stamp: text::Stamp::Vector,
             no_commands: false,
         };
-        Self {
+        let mut stage = Self {
             app: App::new(setup, 5),
             n: 0,
-        }
+        };
+        stage.take(inside(opened(ana(), Vec::new())));
+        stage
     }
 
     /// Ana, bob and cyd, who joined in this order.
@@ -137,12 +162,12 @@ impl Room {
 
 #[test]
 fn text_lines_are_as_agreed() {
-    let mut room = Room::new();
+    let mut room = Stage::new();
     assert_eq!(
         room.text(joined(ana(), 1, &[(&ana(), 1)])),
         "10:02:09 *** Participant ana joined #lobby at logical time 1."
     );
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let anyone = said(
         ana(),
         Post::text("anyone here?"),
@@ -171,11 +196,11 @@ fn text_lines_are_as_agreed() {
         stamp: stamp(&bob(), 12, &[(&bob(), 3)]),
     };
     assert_eq!(
-        room.text(Input::Heard(left)),
+        room.text(heard(left)),
         "10:02:09 *** Participant bob left #lobby at logical time 12."
     );
     assert_eq!(
-        room.text(Input::Heard(Event::Silent(cyd()))),
+        room.text(heard(Event::Silent(cyd()))),
         "10:02:09 *** cyd is not answering (6.0 s); its messages so far are safe."
     );
     assert_eq!(
@@ -186,7 +211,7 @@ fn text_lines_are_as_agreed() {
 
 #[test]
 fn stamps_have_four_modes() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let message = |seq| said(ana(), Post::text("x"), 9, &[(&ana(), seq), (&cyd(), 1)]);
     let expected = [
         ("vector", "  [ana:2 cyd:1]"),
@@ -204,12 +229,12 @@ fn stamps_have_four_modes() {
 #[test]
 fn hostile_names_and_texts_are_neutralised() {
     let eve = member(0xe0e0e0e0, "eve>\u{1b}[2J\n");
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let hostile = Post::text("\u{1b}]0;title\u{7}\u{202E}x\n\u{9b}2J");
     for input in [
         joined(eve.clone(), 4, &[(&eve, 1)]),
         said(eve.clone(), hostile, 5, &[(&eve, 2)]),
-        Input::Heard(Event::Left {
+        heard(Event::Left {
             member: eve.clone(),
             reason: "\u{1b}c\nx".into(),
             stamp: stamp(&eve, 6, &[(&eve, 3)]),
@@ -227,7 +252,7 @@ fn hostile_names_and_texts_are_neutralised() {
 
 #[test]
 fn a_message_of_very_many_lines_does_not_flood_the_screen() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let text = room.text(said(bob(), Post::text("x\n".repeat(1000) + "y"), 4, &[(&bob(), 2)]));
     assert_eq!(text.lines().count(), 201);
     assert!(text.ends_with("         | (801 more lines)  [bob:2]"));
@@ -235,7 +260,7 @@ fn a_message_of_very_many_lines_does_not_flood_the_screen() {
 
 #[test]
 fn json_lines_are_as_agreed() {
-    let mut room = Room::new();
+    let mut room = Stage::new();
     let hello = &room.json(Input::Started)[0];
     assert_eq!(hello["type"], "hello");
     assert_eq!(hello["n"], 1);
@@ -269,8 +294,8 @@ fn json_lines_are_as_agreed() {
 
 #[test]
 fn who_is_there_is_replayed_and_what_comes_before_ones_own_join_too() {
-    let mut room = Room::new();
-    let replayed = room.json(Input::Present(vec![state(bob(), 0), state(ana(), 0)]));
+    let mut room = Stage::new();
+    let replayed = room.json(inside(opened(ana(), vec![state(bob(), 0), state(ana(), 0)])));
     assert_eq!(replayed.len(), 1);
     assert_eq!(replayed[0]["replay"], true);
     assert_eq!(replayed[0]["lamport"], 2);
@@ -284,7 +309,7 @@ fn who_is_there_is_replayed_and_what_comes_before_ones_own_join_too() {
 
 #[test]
 fn concurrent_names_what_neither_side_had_seen() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     room.json(said(ana(), Post::text("question"), 4, &[(&ana(), 2)]));
     let aside = room.json(said(bob(), Post::text("aside"), 4, &[(&bob(), 2)]));
     assert_eq!(aside[0]["concurrent"], json!(["ana#7f3a01c2:2"]));
@@ -304,15 +329,15 @@ fn concurrent_names_what_neither_side_had_seen() {
 
 #[test]
 fn acks_go_from_queued_to_all() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let dot = Dot {
         origin: ana().id,
         seq: 2,
     };
-    let sent = Input::Sent {
+    let sent = inside(Inside::Sent {
         dot,
         reference: Some("x1".into()),
-    };
+    });
     let state_of = |acks: &[Value]| -> Vec<String> {
         let line = |ack: &Value| format!("{} {} {}", ack["state"], ack["acked"], ack["pending"]);
         acks.iter().map(line).map(|line| line.replace('"', "")).collect()
@@ -320,7 +345,13 @@ fn acks_go_from_queued_to_all() {
     let queued = room.json(sent);
     assert_eq!(queued[0]["ref"], "x1");
     assert_eq!(state_of(&queued), ["queued [] [cyd#11aa90ff,bob#c0de44aa]"]);
-    let roster = |bob_has, cyd_has| Input::Roster(vec![state(ana(), 9), state(bob(), bob_has), state(cyd(), cyd_has)]);
+    let roster = |bob_has, cyd_has| {
+        inside(Inside::Roster(vec![
+            state(ana(), 9),
+            state(bob(), bob_has),
+            state(cyd(), cyd_has),
+        ]))
+    };
     assert_eq!(state_of(&room.json(roster(1, 1))), Vec::<String>::new());
     assert_eq!(
         state_of(&room.json(roster(2, 1))),
@@ -337,31 +368,31 @@ fn acks_go_from_queued_to_all() {
 
 #[test]
 fn who_leaves_is_not_waited_for() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let dot = Dot {
         origin: ana().id,
         seq: 2,
     };
-    room.take(Input::Sent { dot, reference: None });
-    room.take(Input::Roster(vec![state(bob(), 2), state(cyd(), 1)]));
+    room.take(inside(Inside::Sent { dot, reference: None }));
+    room.take(inside(Inside::Roster(vec![state(bob(), 2), state(cyd(), 1)])));
     let left = Event::Left {
         member: cyd(),
         reason: String::new(),
         stamp: stamp(&cyd(), 12, &[(&cyd(), 2)]),
     };
-    let told = room.json(Input::Heard(left));
+    let told = room.json(heard(left));
     assert_eq!((&told[0]["type"], &told[1]["state"]), (&json!("leave"), &json!("all")));
 }
 
 #[test]
 fn leaving_says_who_has_not_confirmed() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let dot = Dot {
         origin: ana().id,
         seq: 2,
     };
-    room.take(Input::Sent { dot, reference: None });
-    room.take(Input::Roster(vec![state(bob(), 2), state(cyd(), 1)]));
+    room.take(inside(Inside::Sent { dot, reference: None }));
+    room.take(inside(Inside::Roster(vec![state(bob(), 2), state(cyd(), 1)])));
     let leave = room.take(Input::TextLine("/leave".into()));
     assert_eq!(leave, [Output::Leave { reason: String::new() }]);
     assert_eq!(
@@ -375,15 +406,22 @@ fn leaving_says_who_has_not_confirmed() {
 
 #[test]
 fn why_explains_what_is_missing() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let dot = Dot {
         origin: cyd().id,
         seq: 3,
     };
     let asked = room.take(Input::TextLine("/why cyd:3".into()));
-    let question = Question::Why(dot);
+    let (question, place) = (Question::Why(dot), Some(lobby()));
     let reference = None;
-    assert_eq!(asked, [Output::Ask { question, reference }]);
+    assert_eq!(
+        asked,
+        [Output::Ask {
+            place,
+            question,
+            reference
+        }]
+    );
     let explanation = Explanation::Held {
         written_after: clock(&[(&ana(), 2), (&bob(), 4), (&cyd(), 3)]),
         delivered: clock(&[(&ana(), 3), (&bob(), 3), (&cyd(), 2)]),
@@ -399,6 +437,7 @@ fn why_explains_what_is_missing() {
         }],
     };
     let answer = Input::Answered {
+        place: Some(lobby()),
         answer: Answer::Why(dot, explanation),
         reference: None,
     };
@@ -413,7 +452,7 @@ fn why_explains_what_is_missing() {
 
 #[test]
 fn every_answer_is_a_line_of_its_name() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let answers = [
         (
             "who",
@@ -449,7 +488,13 @@ fn every_answer_is_a_line_of_its_name() {
     ];
     for (name, answer) in answers {
         let reference = Some("q".into());
-        let line = &room.json(Input::Answered { answer, reference })[0];
+        let place = Some(lobby());
+        let answered = Input::Answered {
+            place,
+            answer,
+            reference,
+        };
+        let line = &room.json(answered)[0];
         assert_eq!((&line["type"], &line["ref"]), (&json!(name), &json!("q")));
     }
     for (name, line) in [("help", r#"{"do":"help"}"#), ("stamp", r#"{"do":"stamp"}"#)] {
@@ -460,18 +505,18 @@ fn every_answer_is_a_line_of_its_name() {
 #[test]
 fn the_end_of_someone_who_said_goodbye_is_told_to_programs_only() {
     let closed = |origin: Member| {
-        Input::Heard(Event::Closed {
+        heard(Event::Closed {
             origin,
             last_seq: 3,
             discarded: 0,
         })
     };
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     assert_eq!(
         room.text(closed(cyd())),
         "10:02:09 *** cyd is gone; cyd:3 was its last message."
     );
-    room.take(Input::Heard(Event::Left {
+    room.take(heard(Event::Left {
         member: bob(),
         reason: String::new(),
         stamp: stamp(&bob(), 12, &[(&bob(), 3)]),
@@ -482,7 +527,7 @@ fn the_end_of_someone_who_said_goodbye_is_told_to_programs_only() {
 
 #[test]
 fn commands_can_be_switched_off() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     room.app.setup.no_commands = true;
     let sent = room.take(Input::TextLine("/leave".into()));
     assert!(matches!(sent.as_slice(), [Output::Send { .. }]));
@@ -490,7 +535,7 @@ fn commands_can_be_switched_off() {
 
 #[test]
 fn another_room_is_refused() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let line = r#"{"do":"send","room":"ops","text":"x","ref":1}"#;
     let refused = &room.json(Input::JsonLine(line.into()))[0];
     assert_eq!((&refused["code"], &refused["ref"]), (&json!("no_room"), &json!(1)));
@@ -498,7 +543,7 @@ fn another_room_is_refused() {
 
 #[test]
 fn every_event_of_a_group_has_a_line() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let dot = |seq| Dot { origin: bob().id, seq };
     let events = [
         ("peer", Event::Resumed(bob())),
@@ -546,16 +591,16 @@ fn every_event_of_a_group_has_a_line() {
         ("error", Event::Broken { reason: "x".into() }),
     ];
     for (name, event) in events {
-        assert_eq!(room.json(Input::Heard(event))[0]["type"], name);
+        assert_eq!(room.json(heard(event))[0]["type"], name);
     }
 }
 
 #[test]
 fn what_waits_is_told_once_its_sender_has_a_name() {
-    let mut room = Room::of_three();
+    let mut room = Stage::of_three();
     let held = |of: &Member| {
         let dot = |seq| Dot { origin: of.id, seq };
-        Input::Heard(Event::Held {
+        heard(Event::Held {
             dot: dot(2),
             needs: dot(1),
             held: 1,
@@ -563,7 +608,7 @@ fn what_waits_is_told_once_its_sender_has_a_name() {
     };
     let dan = member(0xdadadada, "dan");
     assert!(room.json(held(&dan)).is_empty());
-    room.take(Input::Named(vec![dan.clone()]));
+    room.take(inside(Inside::Named(vec![dan.clone()])));
     assert_eq!(room.json(held(&dan))[0]["needs"], json!(["dan#dadadada:1"]));
 }
 

@@ -100,14 +100,14 @@ struct Page<'a> {
 impl Page<'_> {
     fn message(&self, message: &Message) -> String {
         let from = self.name(message.from.member);
-        let room = clean::line(&message.room);
+        let room = message.place.place();
         let answering = match &message.reply_to {
             Some(id) => format!("re {}: ", self.dot(id.dot)),
             None => String::new(),
         };
         let opening = match message.kind {
-            Kind::Text => format!("#{room} <{from}> {answering}"),
-            Kind::Action => format!("#{room} * {from} {answering}"),
+            Kind::Text => format!("{room} <{from}> {answering}"),
+            Kind::Action => format!("{room} * {from} {answering}"),
         };
         let trimmed = message.text.trim_end_matches(['\n', '\r']);
         let mut lines = trimmed.split('\n').map(|line| clean::line(line.trim_end_matches('\r')));
@@ -128,21 +128,21 @@ impl Page<'_> {
     }
 
     fn join(&self, join: &Join) -> String {
-        let (name, room) = (self.name(join.from.member), clean::line(&join.room));
+        let (name, room) = (self.name(join.from.member), join.place.place());
         match join.lamport {
-            Some(time) => self.star(&format!("Participant {name} joined #{room} at logical time {time}.")),
-            None => self.star(&format!("Participant {name} is in #{room}.")),
+            Some(time) => self.star(&format!("Participant {name} joined {room} at logical time {time}.")),
+            None => self.star(&format!("Participant {name} is in {room}.")),
         }
     }
 
     fn leave(&self, leave: &Leave) -> String {
-        let (name, room) = (self.name(leave.from.member), clean::line(&leave.room));
+        let (name, room) = (self.name(leave.from.member), leave.place.place());
         let reason = match leave.reason.as_str() {
             "" => String::new(),
             reason => format!(" ({})", clean::line(reason)),
         };
         self.star(&format!(
-            "Participant {name} left #{room} at logical time {}.{reason}",
+            "Participant {name} left {room} at logical time {}.{reason}",
             leave.lamport
         ))
     }

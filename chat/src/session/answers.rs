@@ -1,34 +1,47 @@
 //! Answers to the model's questions, asked of the group's task, the node and the registries.
 
-use multicast::{MemberState, Node, NodeId};
+use multicast::{Gauges, MemberState, Node, NodeId};
 
 use super::drive::Session;
 use crate::app::line::RegistryLine;
+use crate::app::place::Place;
 use crate::app::question::{Answer, Question};
 use crate::registries;
 
 impl Session {
-    pub(super) async fn answer(&mut self, question: Question) -> Answer {
+    /// The answer; nothing, if it would be about a room that this instance is not in.
+    pub(super) async fn answer(&mut self, place: Option<&Place>, question: Question) -> Option<Answer> {
+        let room = place.and_then(|place| self.rooms.get(place));
         match question {
-            Question::Who => who(self.sender.roster().await, &self.node),
+            Question::Peers => return Some(Answer::Peers(self.node.links())),
+            Question::Status => {
+                let (gauges, members) = match room {
+                    Some(room) => (room.sender.gauges().await, room.sender.members().len() as u64),
+                    None => (Gauges::default(), 0),
+                };
+                return Some(Answer::Status {
+                    registries: self.registry_lines(),
+                    gauges,
+                    members,
+                });
+            }
+            _ => {}
+        }
+        let sender = &room?.sender;
+        Some(match question {
+            Question::Who | Question::Peers | Question::Status => who(sender.roster().await, &self.node),
             Question::Clock => Answer::Clock {
-                delivered: self.sender.clock(),
-                stable: self.sender.stable(),
-                lamport: self.sender.gauges().await.lamport,
+                delivered: sender.clock(),
+                stable: sender.stable(),
+                lamport: sender.gauges().await.lamport,
             },
             Question::Held => Answer::Held {
-                held: self.sender.gauges().await.held as u64,
-                messages: self.sender.held().await,
+                held: sender.gauges().await.held as u64,
+                messages: sender.held().await,
             },
-            Question::Why(dot) => Answer::Why(dot, self.sender.explain(dot).await),
-            Question::Info(dot) => Answer::Info(dot, self.sender.explain(dot).await),
-            Question::Peers => Answer::Peers(self.node.links()),
-            Question::Status => Answer::Status {
-                registries: self.registry_lines(),
-                gauges: self.sender.gauges().await,
-                members: self.sender.members().len() as u64,
-            },
-        }
+            Question::Why(dot) => Answer::Why(dot, sender.explain(dot).await),
+            Question::Info(dot) => Answer::Info(dot, sender.explain(dot).await),
+        })
     }
 
     fn registry_lines(&self) -> Vec<RegistryLine> {

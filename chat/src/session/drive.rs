@@ -1,21 +1,24 @@
 //! The loop: what happens goes into the model, what it wants is done.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use multicast::{Event, Events, Member, MemberState, Node, Receipt, SendError, Sender};
+use multicast::{Event, Member, Node, Receipt, SendError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ending::Leaving;
+use super::rooms::{self, Rooms};
 use super::show::Show;
 use super::signals::{Signal, Signals};
 use super::start::Started;
 use super::{Cause, Ended, Job, SIGNAL_LINGER};
 use crate::app::line::Ref;
-use crate::app::{Input, Output, command};
+use crate::app::place::Place;
+use crate::app::{Input, Inside, Output, Said, command};
 use crate::input::Typed;
 use crate::post::Post;
 use crate::registries::Registries;
@@ -32,32 +35,27 @@ const ANSWER: Duration = Duration::from_secs(2);
 const CATCH_UP: Duration = Duration::from_millis(10);
 
 pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
-type Attempt = (Result<Receipt, SendError>, Bytes, Option<Ref>);
+type Attempt = (Place, Result<Receipt, SendError>, Bytes, Option<Ref>);
 
-/// A member with its console, its input and its signals.
+/// A member of some rooms with its console, its input and its signals.
 pub struct Session {
     pub(super) settings: Settings,
     pub(super) job: Job,
     pub(super) show: Show,
-    pub(super) node: Node,
-    pub(super) sender: Sender,
+    pub(super) node: Arc<Node>,
+    pub(super) rooms: Rooms,
     pub(super) registries: Registries,
-    pub(super) events: Events,
-    events_open: bool,
     notices: mpsc::Receiver<String>,
     pub(super) signals: Signals,
     typed: mpsc::Receiver<Typed>,
     input_open: bool,
     /// A message on its way into the group; the next line is read when it is there.
     sending: Option<Pending<Attempt>>,
-    /// The numbers of the last message that was sent, and of the last own one that was shown.
-    own_sent: u64,
-    own_shown: u64,
-    /// The last message, whose receipt tells when to look at the roster.
-    receipt: Option<Receipt>,
+    /// A room that is being joined; the next line is read when this member is in.
+    pub(super) joining: Option<Pending<rooms::Attempt>>,
+    /// Of the last message in each room: they tell when to look at the rosters.
+    pub(super) receipts: BTreeMap<Place, Receipt>,
     pub(super) roster_at: Option<Instant>,
-    /// Who was there when that was last looked at.
-    pub(super) roster: Vec<MemberState>,
     output_closed: Option<Pending<()>>,
     pub(super) leaving: Option<Leaving>,
 }
@@ -66,9 +64,10 @@ enum Step {
     Told { open: bool },
     OutputClosed,
     Signal(Signal),
-    Event(Option<Event>),
+    Event(Place, Option<Event>),
     Typed(Typed),
     Sent(Attempt),
+    Joined(rooms::Attempt),
     Progress,
     LookAtRoster,
     Notice(String),
@@ -80,7 +79,7 @@ impl Session {
     pub fn new(
         settings: Settings,
         job: Job,
-        node: Node,
+        node: Arc<Node>,
         show: Show,
         started: Started,
         signals: Signals,
@@ -92,26 +91,20 @@ impl Session {
             job,
             show,
             node,
-            sender: started.sender,
+            rooms: Rooms::default(),
             registries: started.registries,
-            events: started.events,
-            events_open: true,
             notices: started.notices,
             signals,
             typed,
             input_open: true,
             sending: None,
-            own_sent: 0,
-            own_shown: 0,
-            receipt: None,
+            joining: None,
+            receipts: BTreeMap::new(),
             roster_at: None,
-            roster: started.roster,
             output_closed: Some(Box::pin(console.closed())),
             leaving: None,
         };
-        session.show.take(Input::Present(started.present));
-        session.show.take(Input::Roster(session.roster.clone()));
-        started.first.into_iter().for_each(|event| session.on_event(event));
+        session.on_entered(started.place, started.entered, None);
         session
     }
 
@@ -120,7 +113,7 @@ impl Session {
             let step = self.step().await;
             match step {
                 Step::Left(unconfirmed) => return self.on_left(unconfirmed).await,
-                Step::Event(None) if self.leaving.is_none() => {
+                Step::Event(place, None) if !self.on_silence(&place) => {
                     return self.end(Cause::Broken, Vec::new(), Vec::new()).await;
                 }
                 step => self.on_step(step).await,
@@ -132,7 +125,7 @@ impl Session {
     async fn step(&mut self) -> Step {
         let idle = self.show.is_idle();
         // What was said is shown before the next line is read, so that an answer to that line stands below it.
-        let said = self.sending.is_none() && self.own_sent <= self.own_shown;
+        let said = self.sending.is_none() && self.joining.is_none() && self.rooms.are_settled();
         let reads = idle && self.input_open && said;
         let waits = self.show.app().is_waiting_for_confirmation();
         let (done, explain_at) = match &mut self.leaving {
@@ -143,10 +136,11 @@ impl Session {
             signal = self.signals.next() => Step::Signal(signal),
             () = maybe(self.output_closed.as_mut()) => Step::OutputClosed,
             open = self.show.advance(), if !idle => Step::Told { open },
-            event = self.events.next(), if idle && self.events_open => Step::Event(event),
+            (place, event) = self.rooms.next(), if idle => Step::Event(place, event),
             attempt = maybe(self.sending.as_mut()) => Step::Sent(attempt),
+            attempt = maybe(self.joining.as_mut()), if idle => Step::Joined(attempt),
             typed = self.typed.recv(), if reads => Step::Typed(typed.unwrap_or(Typed::End)),
-            () = progress(&mut self.receipt), if waits && self.roster_at.is_none() => Step::Progress,
+            () = rooms::progress(&mut self.receipts), if waits && self.roster_at.is_none() => Step::Progress,
             () = at(self.roster_at), if idle => Step::LookAtRoster,
             Some(notice) = self.notices.recv(), if idle => Step::Notice(notice),
             () = at(explain_at), if idle => Step::Explain,
@@ -159,10 +153,11 @@ impl Session {
             Step::Told { open: true } => {}
             Step::Told { open: false } | Step::OutputClosed => self.on_output_closed(),
             Step::Signal(signal) => self.on_signal(signal),
-            Step::Event(Some(event)) => self.on_event(event),
-            Step::Event(None) => self.events_open = false,
+            Step::Event(place, Some(event)) => self.on_event(&place, event),
+            Step::Event(_, None) => {}
             Step::Typed(typed) => self.on_typed(typed).await,
-            Step::Sent((result, payload, reference)) => self.on_sent(result, payload, reference),
+            Step::Sent(attempt) => self.on_sent(attempt),
+            Step::Joined(attempt) => self.on_joined(attempt),
             Step::Progress => self.roster_at = Some(Instant::now() + ROSTER_EVERY),
             Step::LookAtRoster => self.look_at_roster().await,
             Step::Notice(text) => self.show.notice(text),
@@ -171,27 +166,26 @@ impl Session {
         }
     }
 
-    pub(super) fn on_event(&mut self, event: Event) {
-        self.introduce(&event);
-        if let Event::Delivered(delivery) = &event
-            && delivery.from.id == self.sender.me().id
-        {
-            self.own_shown = delivery.dot.seq;
+    pub(super) fn on_event(&mut self, place: &Place, event: Event) {
+        self.introduce(place, &event);
+        if let Some(room) = self.rooms.get_mut(place) {
+            room.shown(&event);
         }
         let over = match event {
             Event::Broken { .. } => Some(Cause::Broken),
             Event::Evicted => Some(Cause::Evicted),
             _ => None,
         };
-        self.show.take(match event {
-            Event::Delivered(delivery) => Input::Said {
+        let inside = match event {
+            Event::Delivered(delivery) => Inside::Said(Said {
                 stamp: delivery.stamp(),
                 held_ms: delivery.held_for.as_millis() as u64,
                 post: Post::decode(&delivery.payload),
                 from: delivery.from,
-            },
-            other => Input::Heard(other),
-        });
+            }),
+            other => Inside::Heard(other),
+        };
+        self.inside(place, inside);
         if let Some(cause) = over {
             self.leave(cause, String::new(), Duration::ZERO);
         }
@@ -203,7 +197,7 @@ impl Session {
     }
 
     /// Tells the model the names of those whom it has never heard of, and whom the event mentions.
-    fn introduce(&mut self, event: &Event) {
+    fn introduce(&mut self, place: &Place, event: &Event) {
         let mentioned;
         let clock = match event {
             Event::Delivered(delivery) => delivery.clock(),
@@ -214,18 +208,18 @@ impl Session {
             }
             _ => return,
         };
-        let strangers = self.show.app().strangers(clock);
-        if strangers.is_empty() {
+        let strangers = self.show.app().strangers(place, clock);
+        let Some(room) = self.rooms.get(place).filter(|_| !strangers.is_empty()) else {
             return;
-        }
+        };
         let named = |id| {
             Some(Member {
                 id,
-                name: self.sender.name_of(id)?,
+                name: room.sender.name_of(id)?,
             })
         };
         let members = strangers.into_iter().filter_map(named).collect();
-        self.show.take(Input::Named(members));
+        self.inside(place, Inside::Named(members));
     }
 
     async fn on_typed(&mut self, typed: Typed) {
@@ -250,60 +244,71 @@ impl Session {
     async fn carry_out(&mut self, output: Output) {
         match output {
             Output::Tell(_) => unreachable!("`Show` keeps what is told"),
-            Output::Send { payload, reference } => self.send(payload, reference, Duration::ZERO),
-            Output::Ask { question, reference } => {
-                let answer = timeout(ANSWER, self.answer(question)).await;
+            Output::Send {
+                place,
+                payload,
+                reference,
+            } => self.send(place, payload, reference, Duration::ZERO),
+            Output::Ask {
+                place,
+                question,
+                reference,
+            } => {
+                let answer = timeout(ANSWER, self.answer(place.as_ref(), question)).await;
                 self.show.take(match answer {
-                    Ok(answer) => Input::Answered { answer, reference },
-                    Err(_) => {
+                    Ok(Some(answer)) => Input::Answered {
+                        place,
+                        answer,
+                        reference,
+                    },
+                    _ => {
                         let error = command::error("no_answer", "this member's group does not answer; ask again");
-                        let error = crate::app::line::Error { reference, ..error };
-                        Input::NotSent { error }
+                        Input::NotDone(crate::app::line::Error { reference, ..error })
                     }
                 });
             }
+            Output::Join { place, reference } => self.join(place, reference),
+            Output::Part { place, reason } => self.part(&place, reason),
             Output::Leave { reason } => self.leave(Cause::Leave, reason, self.settings.linger),
             Output::LeaveNow => self.hurry(),
         }
     }
 
-    fn send(&mut self, payload: Bytes, reference: Option<Ref>, pause: Duration) {
-        let sender = self.sender.clone();
+    fn send(&mut self, place: Place, payload: Bytes, reference: Option<Ref>, pause: Duration) {
+        let Some(room) = self.rooms.get(&place) else { return };
+        let sender = room.sender.clone();
         self.sending = Some(Box::pin(async move {
             // Even a pause of nothing would last until the next tick of the clock.
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            (sender.send(payload.clone()).await, payload, reference)
+            (place, sender.send(payload.clone()).await, payload, reference)
         }));
     }
 
-    fn on_sent(&mut self, result: Result<Receipt, SendError>, payload: Bytes, reference: Option<Ref>) {
+    fn on_sent(&mut self, (place, result, payload, reference): Attempt) {
         self.sending = None;
         let error = match result {
             Ok(receipt) => {
                 let dot = receipt.dot();
-                self.own_sent = dot.seq;
-                self.receipt = Some(receipt);
+                if let Some(room) = self.rooms.get_mut(&place) {
+                    room.sent(dot);
+                }
+                self.receipts.insert(place.clone(), receipt);
                 self.roster_at = self.roster_at.or(Some(Instant::now() + ROSTER_EVERY));
-                self.show.take(Input::Sent { dot, reference });
-                return;
+                return self.inside(&place, Inside::Sent { dot, reference });
             }
-            Err(SendError::Behind) => return self.send(payload, reference, CATCH_UP),
+            Err(SendError::Behind) => return self.send(place, payload, reference, CATCH_UP),
             Err(SendError::Left) => command::error("leaving", "you are leaving; nothing more can be sent"),
             Err(refusal) => command::error("not_sent", refusal.to_string()),
         };
         let error = crate::app::line::Error { reference, ..error };
-        self.show.take(Input::NotSent { error });
+        self.show.take(Input::NotDone(error));
     }
 
     async fn look_at_roster(&mut self) {
         self.roster_at = None;
-        let roster = timeout(ANSWER, self.sender.roster()).await.unwrap_or_default();
-        // Whoever has left has no roster; what was known before the goodbye is what counts then.
-        if !roster.is_empty() {
-            self.show.take(Input::Roster(roster.clone()));
-            self.roster = roster;
+        if self.look_at_rosters(ANSWER).await {
             // Who falls silent now is not waited for.
             self.roster_at = self.leaving.is_some().then(|| Instant::now() + LEAVING_ROSTER_EVERY);
         }
@@ -331,13 +336,6 @@ impl Session {
 async fn maybe<T>(pending: Option<&mut Pending<T>>) -> T {
     match pending {
         Some(pending) => pending.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn progress(receipt: &mut Option<Receipt>) {
-    match receipt {
-        Some(receipt) => receipt.changed().await,
         None => std::future::pending().await,
     }
 }

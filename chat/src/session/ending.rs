@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use multicast::Member;
 use tokio::time::{Instant, timeout};
 
@@ -38,12 +37,8 @@ impl Session {
         self.registries.stop();
         self.roster_at = Some(Instant::now());
         self.show.take(Input::Leaving);
-        let sender = self.sender.clone();
-        let done = async move {
-            // The group's own limit is `linger`; this one holds whatever is wrong with the group.
-            let goodbye = timeout(linger.saturating_add(OVERDUE), sender.leave_with(&reason, linger));
-            goodbye.await.unwrap_or_else(|_| sender.members())
-        };
+        self.joining = None;
+        let done = self.rooms.leave(&reason, linger, linger.saturating_add(OVERDUE));
         self.leaving = Some(Leaving {
             cause,
             done: Box::pin(done),
@@ -57,8 +52,7 @@ impl Session {
         if let Some(leaving) = &mut self.leaving {
             leaving.until = Instant::now();
         }
-        let sender = self.sender.clone();
-        tokio::spawn(async move { sender.leave_with("", Duration::ZERO).await });
+        tokio::spawn(self.rooms.leave("", Duration::ZERO, OVERDUE));
     }
 
     pub(super) fn explain(&mut self) {
@@ -78,7 +72,7 @@ impl Session {
         let lacking = if Instant::now() < until { &[][..] } else { &unconfirmed };
         let lacking = lacking
             .iter()
-            .filter(|member| !self.is_silent(member))
+            .filter(|member| !self.rooms.is_silent(member))
             .cloned()
             .collect();
         self.end(cause, unconfirmed, lacking).await
@@ -104,18 +98,17 @@ impl Session {
 
     /// The last events, this member's own leave among them, and `bye`.
     async fn last_words(mut self, cause: Cause, unconfirmed: Vec<Member>) {
-        // The group does not keep them for long, so they are taken at once, however slowly stdout is read; the group
-        // limits how many there can be.
-        while let Ok(Some(event)) = timeout(LAST_EVENTS, self.events.next()).await {
-            self.on_event(event);
+        // The groups do not keep them for long, so they are taken at once, however slowly stdout is read; the groups
+        // limit how many there can be.
+        while self.rooms.have_more()
+            && let Ok((place, event)) = timeout(LAST_EVENTS, self.rooms.next()).await
+        {
+            if let Some(event) = event {
+                self.on_event(&place, event);
+            }
         }
         self.show.bye(cause, unconfirmed);
         self.show.flush().await;
         self.registries.stopped().await;
-    }
-
-    fn is_silent(&self, member: &Member) -> bool {
-        let known = self.roster.iter().find(|state| state.member.id == member.id);
-        known.is_some_and(|state| state.silent)
     }
 }

@@ -133,9 +133,7 @@ impl Show {
                 _ => "not_started",
             };
             let words = words.trim_start_matches("chat: ").to_owned();
-            self.take(Input::NotSent {
-                error: command::error(code, words),
-            });
+            self.take(Input::NotDone(command::error(code, words)));
         }
     }
 

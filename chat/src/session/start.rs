@@ -1,19 +1,19 @@
 //! From settings to a member: binding, finding others, joining.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use multicast::{BindError, Event, Events, JoinError, MemberId, MemberState, Node, Options, Sender, Stamp};
+use multicast::{BindError, JoinError, Node, Options, Sender};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::rooms::{Entered, enter};
 use super::show::Show;
 use super::{Cause, Job, peers};
 use crate::app::clean;
+use crate::app::place::Place;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::registries::{self, Plan, Registries};
@@ -24,16 +24,12 @@ const NOTICES: usize = 16;
 /// How long `chat send` waits for someone to be there who could get the message.
 const SOMEBODY: Duration = Duration::from_secs(2);
 
-/// A member.
-pub struct Started {
-    pub sender: Sender,
-    pub events: Events,
-    /// What was delivered up to this member's own join.
-    pub first: Vec<Event>,
-    pub present: Vec<MemberState>,
-    pub roster: Vec<MemberState>,
-    pub registries: Registries,
-    pub notices: mpsc::Receiver<String>,
+/// A member of the first room.
+pub(super) struct Started {
+    pub(super) place: Place,
+    pub(super) entered: Entered,
+    pub(super) registries: Registries,
+    pub(super) notices: mpsc::Receiver<String>,
 }
 
 /// A node as the settings want it.
@@ -55,7 +51,7 @@ pub async fn bind(settings: &Settings, nick: &str, credentials: &Credentials) ->
 }
 
 /// Finds others and joins the room.
-pub async fn join(
+pub(super) async fn join(
     settings: &Settings,
     job: &Job,
     (nick, credentials): (&str, Arc<Credentials>),
@@ -81,10 +77,10 @@ pub async fn join(
         show.notice(notice);
     }
     show.flush().await;
-    let group = node.join(&settings.room).await;
-    let group = group.map_err(|refusal| not_joined(&settings.room, &refusal))?;
-    let (sender, mut events) = group.split();
-    let (first, own) = up_to_own_join(&mut events, sender.me().id).await;
+    let place = Place::room(&settings.room);
+    let entered = enter(node, &place).await;
+    let entered = entered.map_err(|refusal| not_joined(&place, &refusal))?;
+    let sender = &entered.sender;
     if !peers.is_empty() {
         let verdict = peers::judge(node, &peers).await;
         let alone = sender.members().len() < 2 && !registries.one_holds_a_lease();
@@ -94,14 +90,9 @@ pub async fn join(
         }
         verdict.notices().for_each(|notice| show.notice(notice));
     }
-    let roster = sender.roster().await;
-    let present = present(&roster, &first, own.as_ref());
     Ok(Started {
-        sender,
-        events,
-        first,
-        present,
-        roster,
+        place,
+        entered,
         registries,
         notices,
     })
@@ -122,8 +113,8 @@ async fn meet(settings: &Settings, node: &Node, show: &mut Show) -> Vec<SocketAd
     peers
 }
 
-fn not_joined(room: &str, refusal: &JoinError) -> (Cause, Exit) {
-    let why = format!("cannot join #{}: {refusal}", clean::line(room));
+fn not_joined(place: &Place, refusal: &JoinError) -> (Cause, Exit) {
+    let why = format!("cannot join {place}: {refusal}");
     match refusal {
         JoinError::BadName => (Cause::Broken, Exit::Usage(refusal.to_string())),
         JoinError::Full(_) | JoinError::Evicted => (Cause::Refused, Exit::Refused(why)),
@@ -132,45 +123,11 @@ fn not_joined(room: &str, refusal: &JoinError) -> (Cause, Exit) {
 }
 
 /// Waits for someone who could get a message.
-pub async fn somebody(sender: &Sender, room: &str) -> Result<(), (Cause, Exit)> {
+pub async fn somebody(sender: &Sender, place: &Place) -> Result<(), (Cause, Exit)> {
     if timeout(SOMEBODY, sender.wait_for(2)).await.is_ok() {
         return Ok(());
     }
     sender.leave_with("", Duration::ZERO).await;
-    let text = format!("nobody is in #{}, so nobody got the message", clean::line(room));
+    let text = format!("nobody is in {place}, so nobody got the message");
     Err((Cause::NotReachable, Exit::Alone(text)))
-}
-
-/// The own join has been delivered when `join` returns, so this does not wait.
-async fn up_to_own_join(events: &mut Events, me: MemberId) -> (Vec<Event>, Option<Stamp>) {
-    let mut first = Vec::new();
-    while let Some(event) = events.next().await {
-        let own = match &event {
-            Event::Joined { member, stamp } if member.id == me => Some(stamp.clone()),
-            _ => None,
-        };
-        first.push(event);
-        if own.is_some() {
-            return (first, own);
-        }
-    }
-    (first, None)
-}
-
-/// Who was there when this member came. Those who join later, or whose join is among the first events, are told by
-/// their own join.
-fn present(roster: &[MemberState], first: &[Event], own: Option<&Stamp>) -> Vec<MemberState> {
-    let told: BTreeSet<_> = first
-        .iter()
-        .filter_map(|event| match event {
-            Event::Joined { member, .. } => Some(member.id),
-            _ => None,
-        })
-        .collect();
-    let was_there = |state: &MemberState| own.is_some_and(|own| own.clock.get(state.member.id) > 0);
-    roster
-        .iter()
-        .filter(|state| was_there(state) && !told.contains(&state.member.id))
-        .cloned()
-        .collect()
 }

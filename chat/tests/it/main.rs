@@ -18,6 +18,7 @@ mod harness;
 mod input;
 mod partition;
 mod registries;
+mod rooms;
 mod secure;
 mod start;
 mod stopped;

@@ -76,7 +76,14 @@ impl Fields<'_> {
             "info" => Ok(Command::Info {
                 id: self.optional("id")?,
             }),
-            "leave" => super::leave(&self.optional("reason")?.unwrap_or_default()),
+            "join" => Ok(Command::Join {
+                room: self.needed("join", "room")?,
+            }),
+            "part" => Ok(Command::Part {
+                room: None,
+                reason: super::reason(&self.optional("reason")?.unwrap_or_default())?,
+            }),
+            "leave" => super::build(entry, &self.optional("reason")?.unwrap_or_default()),
             "stamp" => super::build(entry, &self.optional("mode")?.unwrap_or_default()),
             _ => super::build(entry, ""),
         }

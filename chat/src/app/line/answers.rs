@@ -3,7 +3,7 @@
 use multicast::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageId, Person, Ref, Vector};
+use super::{MessageId, Person, Ref, Vector, Where};
 use crate::app::text::Stamp;
 
 /// Answer to `/who`.
@@ -11,7 +11,8 @@ use crate::app::text::Stamp;
 pub struct Who {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub members: Vec<MemberLine>,
 }
 
@@ -39,7 +40,8 @@ pub struct MemberLine {
 pub struct ClockNow {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub lamport: u64,
     pub clock: Vector,
     pub stable: Vector,
@@ -50,7 +52,8 @@ pub struct ClockNow {
 pub struct Waiting {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub held: u64,
     pub messages: Vec<WaitingMessage>,
 }
@@ -68,7 +71,8 @@ pub struct WaitingMessage {
 pub struct Why {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub id: MessageId,
     pub state: WhyState,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +107,8 @@ pub struct Missing {
 pub struct Info {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub id: MessageId,
     pub from: Person,
     pub lamport: u64,
@@ -142,7 +147,9 @@ pub struct Status {
     #[serde(rename = "self")]
     pub own: Person,
     pub addr: String,
-    pub room: String,
+    /// The room that the numbers are of; none, if this chat is in none.
+    #[serde(flatten)]
+    pub place: Option<Where>,
     pub registries: Vec<RegistryLine>,
     pub members: u64,
     pub delivered: u64,
@@ -159,6 +166,26 @@ pub struct Status {
 pub struct RegistryLine {
     pub registry: String,
     pub state: String,
+}
+
+/// Answer to `/rooms`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Rooms {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub rooms: Vec<RoomLine>,
+}
+
+/// One room in an answer to `/rooms`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RoomLine {
+    pub room: String,
+    /// Whether what is typed goes there.
+    pub current: bool,
+    /// Who is there, this member included.
+    pub members: u64,
+    /// What was said there since people last looked at it.
+    pub unread: u64,
 }
 
 /// Answer to `/stamp`.

@@ -3,7 +3,7 @@
 use multicast::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::{MessageId, Person, Ref, Vector};
+use super::{MessageId, Person, Ref, Vector, Where};
 use crate::post::Kind;
 
 /// The first line.
@@ -24,11 +24,15 @@ pub struct Hello {
 pub struct Join {
     pub from: Person,
     pub id: MessageId,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lamport: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Vector>,
+    /// Of the `join` that asked for it.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
     #[serde(rename = "self")]
     pub own: bool,
     pub replay: bool,
@@ -38,7 +42,8 @@ pub struct Join {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Message {
     pub id: MessageId,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub from: Person,
     pub kind: Kind,
     pub text: String,
@@ -60,10 +65,14 @@ pub struct Message {
 pub struct Leave {
     pub from: Person,
     pub id: MessageId,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub lamport: u64,
     pub clock: Vector,
     pub reason: String,
+    /// Of the `part` that asked for it.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
     #[serde(rename = "self")]
     pub own: bool,
     pub replay: bool,
@@ -74,7 +83,8 @@ pub struct Leave {
 pub struct Control {
     pub from: Person,
     pub id: MessageId,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub lamport: u64,
     pub clock: Vector,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +107,8 @@ pub struct Ack {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Held {
     pub id: MessageId,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub needs: Vec<MessageId>,
     pub held: u64,
 }
@@ -106,7 +117,8 @@ pub struct Held {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Peer {
     pub peer: String,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub state: PeerState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_ms: Option<u64>,
@@ -120,7 +132,8 @@ pub struct Peer {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Closed {
     pub origin: String,
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub last_seq: u64,
     pub discarded: u64,
     #[serde(skip)]
@@ -133,7 +146,8 @@ pub struct Closed {
 /// Exactly these messages are lost to this member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Gap {
-    pub room: String,
+    #[serde(flatten)]
+    pub place: Where,
     pub dots: Vec<Dots>,
 }
 

@@ -4,7 +4,7 @@ use multicast::{Clock, Dot};
 
 use super::{Page, count};
 use crate::app::clean;
-use crate::app::line::{Body, ClockNow, Help, Info, Missing, Peers, Status, Waiting, Who, Why, WhyState};
+use crate::app::line::{Body, ClockNow, Help, Info, Missing, Peers, Rooms, Status, Waiting, Who, Why, WhyState};
 
 impl Page<'_> {
     pub(super) fn answer(&self, body: &Body) -> String {
@@ -16,6 +16,7 @@ impl Page<'_> {
             Body::Info(info) => self.info(info),
             Body::Peers(peers) => self.peers(peers),
             Body::Status(status) => self.status(status),
+            Body::Rooms(rooms) => self.rooms(rooms),
             Body::Stamp(stamp) => self.star(&format!("the stamp is {}", stamp.mode.name())),
             Body::Help(help) => self.help(help),
             other => self.star(other.name()),
@@ -23,11 +24,7 @@ impl Page<'_> {
     }
 
     fn who(&self, who: &Who) -> String {
-        let head = format!(
-            "{} in #{}",
-            count(who.members.len() as u64, "member"),
-            clean::line(&who.room)
-        );
+        let head = format!("{} in {}", count(who.members.len() as u64, "member"), who.place.place());
         let rows = who.members.iter().map(|member| {
             let mut row = self.name(member.member);
             let notes = [
@@ -188,10 +185,14 @@ impl Page<'_> {
             [] => "none".to_owned(),
             some => some.join(", "),
         };
+        let room = match &status.place {
+            Some(place) => format!("{} in {}", status.members, place.place()),
+            None => "in no room".to_owned(),
+        };
         let rows = [
             format!("address       {}", status.addr),
             format!("registry      {registries}"),
-            format!("members       {} in #{}", status.members, clean::line(&status.room)),
+            format!("members       {room}"),
             format!(
                 "messages      {} delivered, {} held, {} not confirmed",
                 status.delivered, status.held, status.unconfirmed
@@ -204,6 +205,24 @@ impl Page<'_> {
             format!("logical time  {}", status.lamport),
         ];
         let head = format!("{}, chat {}", clean::line(&status.own.id), status.version);
+        self.list(&head, rows)
+    }
+
+    fn rooms(&self, rooms: &Rooms) -> String {
+        let rows = rooms.rooms.iter().map(|row| {
+            let mut text = format!("#{}  {}", clean::line(&row.room), count(row.members, "member"));
+            if row.unread > 0 {
+                text += &format!("  {} unread", row.unread);
+            }
+            if row.current {
+                text += "  you type here";
+            }
+            text
+        });
+        let head = match rooms.rooms.len() {
+            0 => "you are in no room; /join ROOM".to_owned(),
+            n => format!("you are in {}", count(n as u64, "room")),
+        };
         self.list(&head, rows)
     }
 

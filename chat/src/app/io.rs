@@ -1,0 +1,121 @@
+//! What goes into the model, and what comes out.
+
+use bytes::Bytes;
+use multicast::{Dot, Event, Member, MemberState, Stamp};
+
+use super::line::{self, Line, Ref};
+use super::place::Place;
+use super::question::{Answer, Question};
+use super::text;
+use crate::post::{Post, Unreadable};
+
+/// What this instance is. Fixed for its life.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Setup {
+    /// This node, as a member that joins a room for the first time.
+    pub me: Member,
+    /// The room that is joined at first, without `#`. What names no room and comes from a program is meant for it.
+    pub room: String,
+    /// Where this instance listens.
+    pub addr: String,
+    /// The registries, if any.
+    pub registry: Option<String>,
+    /// What stands behind each message, at first.
+    pub stamp: text::Stamp,
+    /// Lines that begin with a slash are only text.
+    pub no_commands: bool,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// The instance is up; nothing was joined yet.
+    Started,
+    /// Something happened in a place.
+    In(Place, Inside),
+    /// A person typed a line.
+    TextLine(String),
+    /// A script wrote a line of JSON.
+    JsonLine(String),
+    /// A line could not be read.
+    BadLine(line::Error),
+    /// Something that was to be done was not.
+    NotDone(line::Error),
+    /// The answer to a question.
+    Answered {
+        place: Option<Place>,
+        answer: Answer,
+        reference: Option<Ref>,
+    },
+    /// This member says goodbye everywhere: nothing more can be sent.
+    Leaving,
+    /// The goodbye takes so long that a person wants to know why.
+    StillLeaving,
+    /// Something that people should know.
+    Noticed(String),
+    /// The end; nothing follows.
+    Ended {
+        reason: &'static str,
+        unconfirmed: Vec<Member>,
+    },
+}
+
+/// Something that happened in one place.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Inside {
+    /// This member is in: it goes by `me` there, and met these, apart from those whose join is still to be told. Comes
+    /// first, and makes the place the one that people type into.
+    Opened {
+        me: Member,
+        present: Vec<MemberState>,
+        reference: Option<Ref>,
+    },
+    /// Names of origins that the next input mentions.
+    Named(Vec<Member>),
+    /// A message was delivered.
+    Said(Said),
+    /// Anything else that the group told.
+    Heard(Event),
+    /// A message was sent: it is delivered here.
+    Sent { dot: Dot, reference: Option<Ref> },
+    /// The members and what they have, after something about that may have changed.
+    Roster(Vec<MemberState>),
+    /// This member is out, and everything was told. Comes last.
+    Closed,
+}
+
+/// A message that was delivered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Said {
+    pub from: Member,
+    pub stamp: Stamp,
+    pub held_ms: u64,
+    pub post: Result<Post, Unreadable>,
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Show this.
+    Tell(Box<Line>),
+    /// Send this; answer with `Sent` or `NotDone`.
+    Send {
+        place: Place,
+        payload: Bytes,
+        reference: Option<Ref>,
+    },
+    /// Find this out; answer with `Answered` or `NotDone`.
+    Ask {
+        place: Option<Place>,
+        question: Question,
+        reference: Option<Ref>,
+    },
+    /// Join this; answer with `Opened` or `NotDone`.
+    Join { place: Place, reference: Option<Ref> },
+    /// Leave this; answer with `Closed` when all is told.
+    Part { place: Place, reason: String },
+    /// Say goodbye everywhere, wait for the others for a while, end.
+    Leave { reason: String },
+    /// Wait no longer.
+    LeaveNow,
+}

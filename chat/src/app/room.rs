@@ -1,0 +1,63 @@
+//! What the model knows of one room that this member is in.
+
+use std::collections::VecDeque;
+
+use multicast::{Dot, Member};
+
+use super::heard::RECENT;
+use super::line::{Ref, RoomLine, Where};
+use super::outbox::Outbox;
+use super::people::People;
+use super::place::Place;
+
+/// Most rooms that one chat is in: as many as a registration names.
+pub const ROOMS_MAX: usize = 32;
+
+/// One room.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    pub(super) place: Place,
+    pub(super) people: People,
+    pub(super) outbox: Outbox,
+    /// Whether this member's own join was delivered.
+    pub(super) entered: bool,
+    /// What was delivered last, for `concurrent`.
+    pub(super) recent: VecDeque<Dot>,
+    /// Messages of others since people last looked at it.
+    pub(super) unread: u64,
+    /// Of the command that this member's own join, or leave, answers.
+    pub(super) reference: Option<Ref>,
+}
+
+impl Room {
+    /// A room in which `me` has not been told anything yet.
+    pub(super) fn new(place: Place, me: Member, reference: Option<Ref>) -> Self {
+        Self {
+            place,
+            people: People::new(me),
+            outbox: Outbox::default(),
+            entered: false,
+            recent: VecDeque::with_capacity(RECENT),
+            unread: 0,
+            reference,
+        }
+    }
+
+    /// Where a line about it belongs.
+    pub(super) fn at(&self) -> Where {
+        match &self.place {
+            Place::Room(name) => Where::Room(name.clone()),
+        }
+    }
+
+    /// Its row in an answer to `/rooms`.
+    pub(super) fn row(&self, current: bool) -> RoomLine {
+        let Place::Room(name) = &self.place;
+        RoomLine {
+            room: name.clone(),
+            current,
+            members: self.people.count_present() as u64,
+            unread: self.unread,
+        }
+    }
+}
