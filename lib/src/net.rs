@@ -1,5 +1,6 @@
 //! The wire: tarpc over TCP, driven by hand.
 
+mod carry;
 pub(crate) mod codec;
 pub(crate) mod dial;
 mod greet;

@@ -2,26 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
-use crate::engine::Frame;
+use crate::net::carry::carry;
 use crate::net::codec::Caller;
 use crate::net::line::Line;
-use crate::net::rpc::{Call, Hello, Path, Reply};
+use crate::net::rpc::{Call, Hello, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::{Socket, TcpStream, is_private};
 use crate::net::tls::{DENIED, Peer, Tls, plain};
 use crate::net::transport::Transport;
 use crate::net::vouch::{self, Whom};
-use crate::net::{
-    CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Knock, LINK_QUEUE, Meter, POLL_AFTER, PROBE_AFTER, PROBE_PAUSE,
-    RECONNECT_PAUSE, STALL_TIMEOUT,
-};
+use crate::net::{CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, LINK_QUEUE, Meter, PROBE_AFTER, PROBE_PAUSE, RECONNECT_PAUSE};
 
 /// Pause before an address is tried again whose node shares no group with this one.
 const STRANGER_PAUSE: Duration = Duration::from_secs(5);
@@ -204,158 +200,6 @@ async fn open(addr: SocketAddr) -> io::Result<TcpStream> {
         .map_err(|_| stalled("no answer"))??;
     socket.set_nodelay(true)?;
     Ok(socket)
-}
-
-/// Carries calls until the connection ends; calls are written in the order in which they come.
-async fn carry(
-    phone: &Phone,
-    (addr, line): (SocketAddr, &mut Line),
-    (whom, theirs): (&Whom, &mut Hello),
-    (mut calls, mut visited): (mpsc::Receiver<Call>, watch::Receiver<bool>),
-) -> &'static str {
-    let mut hello = phone.hello.clone();
-    let mut stall = pin!(sleep_until(tokio::time::Instant::now() + STALL_TIMEOUT));
-    // A node that is not dialled back within a while asks for what the other has to say.
-    let (mut polling, poll_from) = (false, tokio::time::Instant::now() + POLL_AFTER);
-    loop {
-        // What happens rarely is waited for as one, so that a busy link need not enlist for each with every call.
-        let mut rare = pin!(rare_call(&mut hello, &mut visited, (!polling).then_some(poll_from)));
-        // Until that changes:
-        loop {
-            tokio::select! {
-                // First what was begun: those that were begun together share a write.
-                biased;
-                answered = line.next() => match answered {
-                    Some((path, Ok(reply))) => {
-                        let answers_poll = matches!(reply, Reply::Said(_));
-                        if let Err(why) = take_reply(phone, (addr, path), (whom, theirs), reply).await {
-                            return why;
-                        }
-                        if answers_poll {
-                            polling = false;
-                            break;
-                        }
-                    }
-                    Some((_, Err(error))) => {
-                        tracing::debug!(%addr, error, "a call failed");
-                        return "a call failed";
-                    }
-                    None => return "the connection was closed",
-                },
-                call = calls.recv(), if line.has_room() => {
-                    let Some(call) = call else { return "no group needs it" };
-                    line.begin(call);
-                    while line.has_room() && let Ok(call) = calls.try_recv() {
-                        line.begin(call);
-                    }
-                }
-                call = &mut rare => {
-                    let Some(call) = call else { return "the node is shutting down" };
-                    polling |= matches!(call, Call::Poll);
-                    line.begin(call);
-                    break;
-                }
-                () = &mut stall => {
-                    let now = tokio::time::Instant::now();
-                    let due = line.oldest().unwrap_or(now) + STALL_TIMEOUT;
-                    if due <= now {
-                        return "no answer in time";
-                    }
-                    stall.as_mut().reset(due);
-                }
-            }
-        }
-    }
-}
-
-/// A call that the node itself has to make, on which the dialling side waits seldom; nothing, if it is shutting down.
-async fn rare_call(
-    hello: &mut watch::Receiver<Arc<Hello>>,
-    visited: &mut watch::Receiver<bool>,
-    poll_from: Option<tokio::time::Instant>,
-) -> Option<Call> {
-    loop {
-        let lonely = poll_from.filter(|_| !*visited.borrow_and_update());
-        let poll = async {
-            match lonely {
-                Some(from) => sleep_until(from).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = hello.changed() => {
-                changed.ok()?;
-                return Some(Call::Groups(hello.borrow_and_update().groups.clone()));
-            }
-            changed = visited.changed() => changed.ok()?,
-            () = poll => return Some(Call::Poll),
-        }
-    }
-}
-
-/// Brings a reply where it belongs. Or why the connection is to be closed.
-async fn take_reply(
-    phone: &Phone,
-    (addr, path): (SocketAddr, Path),
-    (whom, theirs): (&Whom, &mut Hello),
-    reply: Reply,
-) -> Result<(), &'static str> {
-    let bad = |why: &'static str| {
-        tracing::warn!(%addr, node = %whom.node.short(), "link closed: {why}");
-        why
-    };
-    match reply {
-        Reply::Frames(mut frames) => {
-            let theirs = path.back();
-            frames
-                .iter_mut()
-                .try_for_each(|frame| vouch::frame(whom, theirs, frame))
-                .map_err(bad)?;
-            hand_in(phone, theirs, frames).await;
-        }
-        Reply::Hello(hello) => {
-            if hello.node != whom.node || !vouch::are_its_own(whom.node, &hello.groups) {
-                return Err(bad("it names members that are not its own"));
-            }
-            *theirs = hello.clone();
-            let told = phone.news.send((addr, News::Groups { hello })).await;
-            told.map_err(|_| "the node is shutting down")?;
-        }
-        Reply::Said(said) => {
-            for (path, mut frame) in said {
-                // Of a member that has left in the meantime something may still come.
-                if !theirs.takes_part(path.group, path.from) {
-                    continue;
-                }
-                vouch::frame(whom, path, &mut frame).map_err(bad)?;
-                hand_in(phone, path, vec![frame]).await;
-            }
-        }
-        Reply::Refused(refusal) => tracing::debug!(%addr, "a call was refused: {refusal}"),
-    }
-    Ok(())
-}
-
-/// What a member of the other side says goes to the group that it is for.
-async fn hand_in(phone: &Phone, path: Path, frames: Vec<Frame>) {
-    let door = phone
-        .doors
-        .borrow()
-        .get(&path.group)
-        .filter(|door| door.member == path.to)
-        .cloned();
-    let Some(door) = door else { return };
-    for frame in frames {
-        // A group that is gone needs no answers.
-        let _ = door
-            .knock
-            .send(Knock::Frame {
-                from: path.from,
-                frame,
-                answer: None,
-            })
-            .await;
-    }
 }
 
 pub(crate) fn shares(theirs: &Hello, mine: &Hello) -> bool {

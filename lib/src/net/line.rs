@@ -72,6 +72,11 @@ impl Line {
         self.calls.len() < CALLS_IN_FLIGHT
     }
 
+    /// Calls that are begun and not answered.
+    pub(crate) fn under_way(&self) -> usize {
+        self.calls.len()
+    }
+
     /// It is written when `next` is polled.
     pub(crate) fn begin(&mut self, call: Call) {
         let (nth, path, client) = (self.begun, path_of(&call), self.client.clone());
