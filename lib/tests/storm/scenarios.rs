@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use multicast::{Event, MemberId};
+use multicast::{Dot, Event, MemberId};
 
 use super::seeds;
 use super::stage::{Life, Stage};
@@ -131,10 +131,11 @@ fn a_restart_is_a_new_member() {
         });
         stage.until("the survivors have the same", |stage| stage.is_settled(survivors));
         stage.until("so has ana, since it came back", |stage| {
-            let last = stage.with("bob", |life| life.log.last().map(|delivery| delivery.dot));
-            stage.with("ana", |life| {
-                life.held == 0 && life.log.iter().any(|delivery| Some(delivery.dot) == last)
-            })
+            // Of everybody, for what is concurrent with the last message of all may come after it. All have talked since.
+            let living = NAMES.map(|name| stage.with(name, |life| life.me));
+            let last = living.map(|of| stage.with("bob", |life| last_of(life, of)));
+            let has = |life: &Life| living.map(|of| last_of(life, of)) == last;
+            last.iter().all(Option::is_some) && stage.with("ana", |life| life.held == 0 && has(life))
         });
         stage.judge();
         stage.with("bob", |life| {
@@ -199,6 +200,12 @@ fn between(mut each: impl FnMut(&'static str, &'static str)) {
 
 fn count(life: &Life, is_it: impl Fn(&Event) -> bool) -> usize {
     life.news.iter().filter(|event| is_it(event)).count()
+}
+
+/// The last message of somebody that this one has delivered.
+fn last_of(life: &Life, who: MemberId) -> Option<Dot> {
+    let dots = life.log.iter().map(|delivery| delivery.dot);
+    dots.filter(|dot| dot.origin == who).last()
 }
 
 fn is_about(event: &Event, who: MemberId) -> bool {
