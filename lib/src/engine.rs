@@ -6,6 +6,7 @@
 
 mod chain;
 mod config;
+mod dam;
 mod frame;
 mod held;
 mod io;
@@ -26,6 +27,7 @@ mod proof;
 mod receive;
 mod relay;
 pub(crate) mod repair;
+mod restore;
 mod retire;
 mod seal;
 mod send;
@@ -33,13 +35,16 @@ mod sponsor;
 mod stability;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 pub use config::{Config, Rules};
+pub use dam::Dam;
 pub use frame::{Beat, Frame, Named, Pull, Pulled, PushAck, Record, Sponsor, Stage, Standing, View};
 pub use io::{Batch, Input, Missing, Notice, Output, Refusal, Whereabouts};
 pub use query::{HeldView, MemberView};
+pub use restore::{Acquaintance, Former, Sealing, Standpoint};
 
 use crate::clock::{Clock, SharedEntries};
 use crate::id::{MemberId, NodeId};
@@ -81,6 +86,11 @@ pub struct Engine {
     stable: Stable,
     /// Bytes delivered since every peer was last given a digest.
     since_digest: usize,
+    /// What this member says is to be provable at once, for it is kept.
+    stores: bool,
+    /// An earlier life of this member, until it has joined; and its id and last seq.
+    former: Option<Arc<Former>>,
+    succeeds: Option<(MemberId, u64)>,
     window_full_since: Option<Micros>,
     timers: Timers,
     out: Vec<Output>,
@@ -211,6 +221,9 @@ impl Engine {
             view_changed: false,
             stable: Stable::default(),
             since_digest: 0,
+            stores: false,
+            former: None,
+            succeeds: None,
             window_full_since: None,
             timers: Timers::default(),
             out: Vec::new(),

@@ -106,7 +106,12 @@ impl Engine {
         let Phase::Joining(joining) = &self.phase else { return };
         let soon = self.now + self.config.join_patience;
         match &joining.entering {
-            None if joining.found_at <= self.now => return self.become_member(),
+            None if joining.found_at <= self.now => {
+                if self.former.is_some() {
+                    self.adopt(&Clock::new(), 0, &[]);
+                }
+                return self.become_member();
+            }
             None => {
                 self.timers.pulse = Some(soon.min(joining.found_at));
                 for slot in self.roster.slots() {
@@ -217,11 +222,12 @@ impl Engine {
         let (member, intro) = (self.me, Some(self.intro.clone()));
         self.merge_record(Record::of(member, 0, Standing::Joining, intro));
         self.rehash_view();
-        let fetch = if self.config.rules.fetch_unstable {
+        let mut fetch = if self.config.rules.fetch_unstable {
             between(&stable, &cut)
         } else {
             Vec::new()
         };
+        self.has_kept().into_iter().for_each(|span| strike(&mut fetch, span));
         let entering = Entering {
             sponsor: slot,
             since: self.now,
@@ -240,19 +246,22 @@ impl Engine {
     /// Starts from a cut: everything in it counts as delivered here, nothing of it is shown.
     fn adopt(&mut self, cut: &Clock, lamport: u64, retired: &[(MemberId, u64)]) {
         self.forget_messages();
+        let base = self.base_of(cut);
+        let (cut, lamport, retired) = self.with_former(cut, lamport, retired);
         (self.lamport, self.base_lamport) = (lamport, lamport);
-        self.cut = cut.clone();
+        self.recall();
         let mut past = Entries::new();
         for (member, seq) in cut.iter() {
             let slot = self.roster.ensure(member, self.now);
             let known = &mut self.roster[slot];
-            (known.delivered, known.base) = (seq, seq);
-            known.retired = retired.iter().find(|entry| entry.0 == member).map(|entry| entry.1);
+            (known.delivered, known.base) = (seq, base.get(member));
+            known.retired = retired.get(&member).copied();
             if known.retired.is_none_or(|n| n < seq) && !known.is_expelled() {
                 past.push((member, seq));
             }
         }
         self.own.past = SharedEntries::from_sorted(past);
+        self.cut = cut;
     }
 
     pub(super) fn on_greeted(&mut self, slot: Slot, attempt: u32, too_low: bool) {
@@ -329,6 +338,7 @@ impl Engine {
     /// Speaks: everything delivered since the cut is shown, then one's own join message.
     fn become_member(&mut self) {
         self.phase = Phase::Member;
+        self.former = None;
         self.schedule_exchange();
         self.timers.pulse = Some(self.now + super::PULSE);
         let shown = self.log.pieces().cloned();

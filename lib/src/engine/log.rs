@@ -136,6 +136,18 @@ impl Log {
         }
     }
 
+    /// Which messages of each origin are kept: the first and last seq of each row without a hole.
+    pub(super) fn kept_spans(&self) -> Vec<(Slot, (u64, u64))> {
+        let mut spans = Vec::<(Slot, (u64, u64))>::new();
+        for &(slot, seq) in self.kept.keys() {
+            match spans.last_mut().filter(|(of, span)| *of == slot && span.1 + 1 == seq) {
+                Some((_, span)) => span.1 = seq,
+                None => spans.push((slot, (seq, seq))),
+            }
+        }
+        spans
+    }
+
     /// Lets kept messages go that need not be kept.
     pub(super) fn release_kept(&mut self, mut needed: impl FnMut(Slot, u64) -> bool) {
         let bytes = &mut self.kept_bytes;

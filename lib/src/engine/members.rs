@@ -14,7 +14,7 @@ impl Engine {
             mut standing,
             goodbye,
             intro,
-        } = record;
+        } = self.succeeded(record);
         let slot = self.roster.ensure(member, self.now);
         if standing == Standing::Expelled || self.roster[slot].is_expelled() {
             // It is believed with the proof, and was noted with that.

@@ -74,6 +74,9 @@ impl Engine {
         let piece = Piece::composed(run, self.own.past.clone());
         rest.into_iter().for_each(|rest| self.seal_own(&piece, rest));
         let (origin, first) = (piece.origin(), piece.first());
+        if self.stores {
+            self.sign_own(first);
+        }
         self.deliver(self.my_slot, piece, 0);
         let tickets = std::mem::take(&mut self.own.tickets);
         let sent = tickets.iter().zip(first..).map(|(&ticket, seq)| {

@@ -117,7 +117,8 @@ impl Engine {
     fn base_with(&self, lost: Vec<(Slot, u64)>) -> (Clock, u64) {
         let (mut base, mut lamport) = (self.base(), self.base_lamport);
         for (slot, upto) in lost {
-            if upto > self.roster[slot].base && self.roster[slot].position(upto).is_some() {
+            let is_here = self.roster[slot].position(upto).is_some() || self.log.kept.contains_key(&(slot, upto));
+            if upto > self.roster[slot].base && is_here {
                 let message = self.message(slot, upto);
                 base.merge(&message.clock());
                 lamport = lamport.max(message.lamport);

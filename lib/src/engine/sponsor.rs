@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// What people call everyone whose join message is delivered here, or was before this member's cut.
-    fn names(&self) -> Vec<Named> {
+    pub(super) fn names(&self) -> Vec<Named> {
         let named = |(member, slot): (MemberId, Slot)| {
             let known = &self.roster[slot];
             let (name, joined_at) = (known.name.clone()?, known.joined_at?);

@@ -64,7 +64,11 @@ impl Engine {
         let hard = budget.saturating_mul(self.config.retention_factor);
         if self.is_joining() {
             // What it keeps for others goes first. The rest was not shown yet, and a later cut needs less of it.
+            let kept = self.log.kept.len();
             while self.log.bytes() > hard && self.log.drop_kept() {}
+            if self.log.kept.len() < kept {
+                self.raise_base();
+            }
             if self.log.bytes() > hard {
                 self.start_finding();
             }
@@ -76,9 +80,11 @@ impl Engine {
         self.refresh_stable();
         let stable = &self.stable.seqs;
         let is_stable = |slot: Slot, seq: u64| stable.get(slot as usize).is_some_and(|&upto| upto >= seq);
+        let kept = self.log.kept.len();
         self.log.release_kept(|slot, seq| !is_stable(slot, seq));
         // What is below the base anyway goes first: letting it go changes nothing of what is told to others.
         while self.log.bytes() > hard && self.log.drop_kept() {}
+        let fewer = self.log.kept.len() < kept;
         let sealed = self.is_signed();
         while let Some(item) = self.log.front() {
             let (slot, first, last, bytes) = (item.slot, item.piece.first(), item.piece.last(), self.log.bytes());
@@ -100,6 +106,9 @@ impl Engine {
             if gone && slot == self.my_slot {
                 self.own.starts.pop_front();
             }
+        }
+        if fewer {
+            self.raise_base();
         }
         if sealed {
             self.trim_chains();

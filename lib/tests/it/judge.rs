@@ -4,12 +4,14 @@
 //! (S3, checked here), so what it has delivered is one counter an origin, and the past of a message is what its
 //! sender's counters were when it sent. Stamps are never asked what precedes what: they are on trial here too.
 
+mod lives;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use bytes::Bytes;
 
+use lives::Lives;
 pub(crate) use words::{Dot, Heard, Sort, Verdict, Violation, Who};
 
 /// The judge of one run.
@@ -22,6 +24,7 @@ pub(crate) struct Judge {
     pasts: Vec<u32>,
     /// Retirements: the message, of whom, up to which seq.
     retired: Vec<(Dot, Who, u32)>,
+    lives: Lives,
 }
 
 /// What one member really has.
@@ -62,6 +65,7 @@ impl Judge {
             sent: (0..members).map(|_| Vec::new()).collect(),
             pasts: Vec::new(),
             retired: Vec::new(),
+            lives: Lives::new(members),
         }
     }
 
@@ -78,8 +82,10 @@ impl Judge {
 
     /// A member's first delivery is about to come: this is where it says it began.
     pub(crate) fn opens(&mut self, who: Who, cut: &[u32]) -> Verdict {
-        let founded = cut.iter().all(|seq| *seq == 0);
-        if !founded && !self.minds[who].granted.iter().any(|granted| granted == cut) {
+        let nothing = vec![0; self.members];
+        let granted = &self.minds[who].granted;
+        let fits = |granted: &Vec<u32>| self.lives.with_kept(who, granted) == cut;
+        if !granted.iter().chain([&nothing]).any(fits) {
             return no("S6", who, format!("begins at {cut:?}, which nobody handed to it"));
         }
         self.closed(who, cut)?;
@@ -120,6 +126,13 @@ impl Judge {
             self.speaks(who, heard)?;
         } else {
             self.repeats(who, heard)?;
+        }
+        if origin != who && !self.lives.may_be_known(origin, seq) {
+            return no(
+                "S16",
+                who,
+                format!("delivers {}, which is not on its sender's disk", heard.dot),
+            );
         }
         let past = self.past(heard.dot);
         let have = |other: Who| self.minds[who].has[other] + u32::from(other == origin);
@@ -202,6 +215,7 @@ impl Judge {
         if self.minds[who].cut.is_none() {
             return no("P7", who, "has a gap before it has anything".to_owned());
         }
+        self.note_skipped(who, spans);
         for &(origin, from, to) in spans {
             let has = self.minds[who].has[origin];
             if from != has + 1 || to < from {
@@ -267,7 +281,7 @@ impl Judge {
                 }
             }
         }
-        Ok(())
+        self.kept(stayed)
     }
 
     /// P12 over the whole run: in the order of (Lamport time, rank of the member's id) every message comes after

@@ -5,6 +5,7 @@ mod far;
 mod judge;
 mod lies;
 mod limits;
+mod lives;
 mod malice;
 mod model;
 mod mutants;

@@ -10,7 +10,7 @@ use multicast::engine::{Config, Rules};
 
 pub(crate) use draw::draw;
 pub(crate) use paste::paste;
-pub(crate) use swarm::draw as draw_swarm;
+pub(crate) use swarm::{draw as draw_swarm, draw_with_disks};
 
 pub(crate) const MS: Micros = 1_000;
 pub(crate) const SECOND: Micros = 1_000 * MS;
@@ -36,6 +36,22 @@ pub(crate) struct Plan {
     pub(crate) rules: Rules,
     /// Members sign what they say, with toy keys.
     pub(crate) signed: bool,
+    pub(crate) disks: Disks,
+}
+
+/// What processes keep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Disks {
+    /// Nothing: a restart is a new member with nothing.
+    None,
+    /// A restart goes on from what was on the disk.
+    Kept,
+    /// The same, but nobody waits for the disk before speaking: what the judge has to notice.
+    Hasty,
+    /// The same, but the application is told at once that its messages are sent.
+    Rash,
+    /// The same, but no message is read back.
+    Blank,
 }
 
 /// What happens, and when.
@@ -182,6 +198,7 @@ impl Plan {
             calm_at: 0,
             rules: Rules::default(),
             signed: false,
+            disks: Disks::None,
         }
     }
 
@@ -265,6 +282,11 @@ impl Plan {
     /// Whether budgets are so small that a gap is no surprise.
     pub(crate) fn may_lose(&self) -> bool {
         matches!(self.limits, Limits::Tight(_))
+    }
+
+    /// Whether there is room for everything that is said in it: then nothing need ever be lost of one who is there.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.config().retention >= 1 << 20
     }
 
     /// Whether nothing goes wrong in it but deaths that everybody sees: then an end is final.

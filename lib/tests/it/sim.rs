@@ -1,6 +1,7 @@
 //! Engines on virtual time over a network that loses, repeats and reorders. One seed, one run, always the same.
 
 mod counts;
+mod disk;
 mod net;
 mod queue;
 mod rng;

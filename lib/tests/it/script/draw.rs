@@ -3,7 +3,7 @@
 use multicast::Micros;
 use multicast::engine::Rules;
 
-use super::{Act, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
+use super::{Act, Disks, Limits, MS, Plan, Replies, SECOND, Seat, Step, Weather};
 use crate::sim::Rng;
 
 /// The plan of a seed. Of eight, three have every fault there is, two have members that forget what is stable, two are
@@ -12,7 +12,12 @@ pub(crate) fn draw(seed: u64) -> Plan {
     let plan = draw_unsigned(seed);
     // A quarter of the plans of each kind.
     let signed = seed / 8 % 4 == 3;
-    Plan { signed, ..plan }
+    let plan = Plan { signed, ..plan };
+    // A third of those with every fault there is.
+    match (seed % 8, seed / 8 % 3) {
+        (1 | 2 | 5, 1) => super::swarm::with_disks(plan),
+        _ => plan,
+    }
 }
 
 fn draw_unsigned(seed: u64) -> Plan {
@@ -64,6 +69,7 @@ pub(super) fn plan(
         calm_at: span + 300 * MS,
         rules: Rules::default(),
         signed: false,
+        disks: Disks::None,
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) fn paste(plan: &Plan) -> String {
     let words = words.replace(": [", ": vec![").replace("act: ", "act: Act::");
     let words = words
         .replace("limits: ", "limits: Limits::")
+        .replace("disks: ", "disks: Disks::")
         .replace("Tight(\n", "Tight(");
     let words = words
         .replace("what: ", "what: What::")

@@ -5,7 +5,7 @@ use multicast::Micros;
 use multicast::engine::Rules;
 
 use super::draw::draw_weather;
-use super::{Act, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather, What};
+use super::{Act, Disks, Limits, MS, Plan, Replies, Room, SECOND, Seat, Step, Weather, What};
 use crate::sim::Rng;
 
 /// 2 to 6 seats, some of them with members from the beginning; whoever dies may be followed by another one.
@@ -30,6 +30,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
         calm_at: span + 300 * MS,
         rules: Rules::default(),
         signed: false,
+        disks: Disks::None,
     };
     let mut swarm = Swarm { rng, seats, span };
     let steps = &mut plan.steps;
@@ -51,6 +52,27 @@ pub(crate) fn draw(seed: u64) -> Plan {
         }
     }
     plan.steps.sort_by_key(|step| step.at);
+    plan
+}
+
+/// The same with room for everything, so that nothing of what was accepted need be lost; some are signed.
+pub(crate) fn draw_with_disks(seed: u64) -> Plan {
+    let mut plan = with_disks(draw(seed));
+    if let Limits::Tight(room) = &mut plan.limits {
+        (room.retention, room.factor) = (1 << 22, 1);
+    }
+    plan.signed = seed % 3 == 1;
+    plan
+}
+
+/// The same, where processes have disks, and more of them begin again: some, or all at once.
+pub(crate) fn with_disks(mut plan: Plan) -> Plan {
+    let rng = Rng::of(plan.seed, &[0x5a9]);
+    let (seats, span) = (plan.seats, plan.calm_at - 300 * MS);
+    let mut swarm = Swarm { rng, seats, span };
+    swarm.restarts(&mut plan.steps);
+    plan.steps.sort_by_key(|step| step.at);
+    plan.disks = Disks::Kept;
     plan
 }
 
@@ -89,6 +111,7 @@ pub(super) fn draw_orderly(seed: u64) -> Plan {
         calm_at: span + 300 * MS,
         rules: Rules::default(),
         signed: false,
+        disks: Disks::None,
     }
 }
 
@@ -206,6 +229,30 @@ impl Swarm {
                 let seeds = self.seeds(seat);
                 let act = Act::Start { seat, seeds };
                 let at = (at + 1 + pause).min(self.span);
+                steps.push(Step { at, act });
+            }
+        }
+    }
+
+    /// Processes die, right after they said something perhaps, and begin again in their seats.
+    fn restarts(&mut self, steps: &mut Vec<Step>) {
+        for _ in 0..self.rng.between(1, 4) {
+            let at = self.moment();
+            let all = self.rng.percent(20);
+            let only = self.any_seat();
+            for seat in (0..self.seats).filter(|seat| all || *seat == only) {
+                if self.rng.percent(70) {
+                    let count = self.rng.between(1, 4) as u32;
+                    let act = Act::Say { seat, count, bytes: 8 };
+                    steps.push(Step { at, act });
+                }
+                let at = at + self.rng.pick(&[1, 5 * MS, 100 * MS]);
+                let half_open = self.rng.percent(30);
+                let act = Act::Crash { seat, half_open };
+                steps.push(Step { at, act });
+                let at = (at + self.rng.pick(&[10 * MS, 300 * MS, 4 * SECOND])).min(self.span);
+                let seeds = self.seeds(seat);
+                let act = Act::Start { seat, seeds };
                 steps.push(Step { at, act });
             }
         }

@@ -28,7 +28,7 @@ macro_rules! counts {
 
 counts! {
     steps, frames, lost, twice, reordered, cut, unlinked, to_nobody,
-    crashes, crashed_in_send, crashed_joiners, half_open, restarted, partitions, stops, jumps, sponsors_lost,
+    crashes, crashed_in_send, crashed_joiners, half_open, restarted, restored, syncs, partitions, stops, jumps, sponsors_lost,
     starts_apart, retirements, gaps, gap_dots, gap_dots_kept, purged_orphans, closed_alive,
     starts, founders, joins, leaves, exits, links_up, links_down, refused_dials,
     sends, bursts, windows_full, replies, deliveries, held,

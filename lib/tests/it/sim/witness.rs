@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use multicast::engine::{Config, Engine, Frame, Notice, Output, Standing};
+use multicast::engine::{Config, Engine, Frame, Notice, Output, Standing, Standpoint};
 use multicast::{Clock, Dot, Kind, MemberId, Message, Micros, NodeId, Span};
 
 use super::rng::Rng;
@@ -32,6 +32,8 @@ pub(crate) struct Witness {
     hard: bool,
     /// Somebody may be told that messages are lost.
     may_lose: bool,
+    /// There is room for everything.
+    roomy: bool,
     /// An end that is told is final, and the same for everyone.
     orderly: bool,
     /// In an orderly run: at what each origin was closed first.
@@ -60,6 +62,7 @@ impl Witness {
             held_of: vec![0; members],
             hard: plan.is_hard(),
             may_lose: plan.may_lose(),
+            roomy: plan.is_roomy(),
             orderly: plan.is_orderly(),
             ends: BTreeMap::new(),
             now: 0,
@@ -84,6 +87,29 @@ impl Witness {
     pub(crate) fn who(&self, id: MemberId) -> Option<Who> {
         let who = usize::from(u16::from_be_bytes([id.0[14], id.0[15]]));
         (self.ids.get(who) == Some(&id)).then_some(who)
+    }
+
+    /// A process begins with what an earlier one kept.
+    pub(crate) fn recalls(&mut self, who: Who, kept: &Standpoint) {
+        let mut counters = vec![0; self.ids.len()];
+        for (id, seq) in kept.delivered.iter() {
+            if let Some(origin) = self.who(id) {
+                counters[origin] = seq as u32;
+            }
+        }
+        if let Some(old) = self.who(kept.me) {
+            self.judge.recalls(who, old, counters);
+        }
+    }
+
+    /// So many of its own messages are on a process's disk; 0: it has a disk.
+    pub(crate) fn synced(&mut self, who: Who, own: u64) {
+        self.judge.synced(who, own as u32);
+    }
+
+    /// Its application hears that its message is sent.
+    pub(crate) fn accepted(&mut self, who: Who, seq: u64) {
+        self.judge.accepted(who, seq as u32);
     }
 
     /// Judges one output. `asked` are the bytes of the send that the engine was just given, if it was.
@@ -115,6 +141,8 @@ impl Witness {
             Output::Notice(notice) => {
                 if matches!(notice, Notice::Gap(_)) {
                     self.opens(who, engine)?;
+                    let there = self.there(engine);
+                    self.judge.counts_on(there);
                 }
                 self.notices(who, notice)
             }
@@ -179,6 +207,9 @@ impl Witness {
     pub(crate) fn settled(&self, stayed: &[Asked<'_>]) -> Verdict {
         let numbers: Vec<Who> = stayed.iter().map(|asked| asked.0).collect();
         self.judge.agreed(&numbers)?;
+        if self.roomy {
+            self.judge.nothing_lost(&numbers)?;
+        }
         let view = |engine: &Engine| -> Vec<_> {
             let records = engine.records().into_iter();
             records
@@ -247,11 +278,7 @@ impl Witness {
     pub(crate) fn farewell(&mut self, who: Who, engine: &Engine, exits: bool, there: &[Asked<'_>]) -> Verdict {
         let seq = self.judge.sent(who);
         // Whoever is silent, or refuses connections, as far as the leaver can tell, is not waited for.
-        let members = engine.members().into_iter();
-        let counted: Vec<Who> = members
-            .filter(|member| member.record.standing.counts() && !member.silent && !member.refused)
-            .filter_map(|member| self.who(member.record.member))
-            .collect();
+        let counted = self.there(engine);
         let is_there = |other: &Who| there.iter().any(|asked| asked.0 == *other && asked.1.is_member());
         self.unheard[who] = !counted.iter().any(is_there);
         self.finished[who] = true;
@@ -261,6 +288,15 @@ impl Witness {
                 .believed("leave", who, other, judge::Dot { origin: who, seq })?;
         }
         Ok(())
+    }
+
+    /// Who is there, as far as a member can tell.
+    fn there(&self, engine: &Engine) -> Vec<Who> {
+        let members = engine.members().into_iter();
+        members
+            .filter(|member| member.record.standing.counts() && !member.silent && !member.refused)
+            .filter_map(|member| self.who(member.record.member))
+            .collect()
     }
 
     /// Nothing is lost, nobody dies and nobody lies in these runs: only who left may be closed, at its last word,

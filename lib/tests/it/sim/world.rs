@@ -1,5 +1,6 @@
 //! The world: processes, links, time, and whatever the script does to them.
 
+mod disks;
 mod engines;
 mod faults;
 mod links;
@@ -10,6 +11,7 @@ use multicast::Micros;
 use multicast::engine::{Engine, Frame, Input};
 
 use super::counts::Counts;
+use super::disk::Disk;
 use super::net::Net;
 use super::queue::Queue;
 use super::witness::{Asked, Witness};
@@ -74,6 +76,8 @@ struct Node {
     sponsor: Option<Who>,
     /// It dies in its next send after so many outputs.
     dies_after: Option<(usize, bool)>,
+    /// What it keeps, if it has a store.
+    disk: Option<Disk>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +129,10 @@ enum Happening {
         frame: Frame,
     },
     Calm,
+    /// A process's disk has what was last written.
+    Synced {
+        who: Who,
+    },
 }
 
 /// Where a run broke.
@@ -257,6 +265,7 @@ impl<'a> World<'a> {
                 number,
                 frame,
             } => self.arrive(from, to, number, frame),
+            Happening::Synced { who } => self.synced(who),
             Happening::Calm => {
                 self.calm_down();
                 Ok(())

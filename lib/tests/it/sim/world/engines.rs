@@ -96,6 +96,7 @@ impl World<'_> {
     }
 
     fn rest(&mut self, who: Who, quiet: bool) -> Verdict {
+        self.keep(who);
         self.plan_wake(who);
         if !quiet || self.counts.steps.is_multiple_of(16) {
             self.witness.rests(who, &self.nodes[who].engine)?;
@@ -136,9 +137,13 @@ impl World<'_> {
         self.witness.sees(who, &self.nodes[who].engine, &output, asked)?;
         self.count(who, &output);
         match output {
-            Output::Deliver { piece, .. } => piece.messages().for_each(|message| self.heard(who, &message)),
+            Output::Deliver { piece, .. } => piece.messages().for_each(|message| {
+                self.note_kept(who, &message);
+                self.heard(who, &message);
+            }),
+            Output::Sent { dot, .. } => self.accept(who, dot.seq),
             Output::Send { to, frame } => match self.witness.who(to) {
-                Some(to) => self.transmit(who, to, frame),
+                Some(to) => self.post(who, to, frame),
                 None => {
                     let what = format!("speaks to {to:?}, who never was");
                     return Err(Violation { rule: "S1", who, what });
@@ -147,12 +152,17 @@ impl World<'_> {
             Output::Push { to, batch } => {
                 let run = self.encode(who, batch)?;
                 if let Some(to) = self.witness.who(to) {
-                    self.transmit(who, to, Frame::Push(run));
+                    self.post(who, to, Frame::Push(run));
                 }
             }
             Output::ViewChanged => self.dial_members(who),
             Output::Left => self.left(who)?,
-            Output::Notice(Notice::Gap(spans)) => self.gap(who, &spans)?,
+            Output::Notice(Notice::Gap(spans)) => {
+                if let Some(disk) = &mut self.nodes[who].disk {
+                    disk.note_change();
+                }
+                self.gap(who, &spans)?;
+            }
             _ => {}
         }
         Ok(())
@@ -185,7 +195,7 @@ impl World<'_> {
         Ok(run)
     }
 
-    fn transmit(&mut self, from: Who, to: Who, frame: Frame) {
+    pub(super) fn transmit(&mut self, from: Who, to: Who, frame: Frame) {
         let (from_seat, to_seat) = (
             self.nodes[from].seat,
             self.nodes.get(to).map_or(Seat::MAX, |node| node.seat),

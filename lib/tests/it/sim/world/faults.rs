@@ -27,6 +27,7 @@ impl World<'_> {
             |node: &&Node| node.phase == Phase::Running && !node.engine.is_member() && node.sponsor == Some(who);
         self.counts.sponsors_lost += self.nodes.iter().filter(joins_by).count() as u64;
         self.note(who, || "crashes".to_owned());
+        self.cut_off(who);
         self.hang_up(who, half_open);
     }
 
@@ -115,7 +116,7 @@ impl World<'_> {
         let who = match happening {
             Happening::Say { who, .. } | Happening::Dial { who, .. } | Happening::Broken { who, .. } => *who,
             Happening::Frame { to, .. } => *to,
-            Happening::Step(_) | Happening::Calm => return None,
+            Happening::Step(_) | Happening::Calm | Happening::Synced { .. } => return None,
         };
         let until = self.nodes[who].stopped_until;
         (until > self.now && !self.nodes[who].phase.is_over()).then_some(until)

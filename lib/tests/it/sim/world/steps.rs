@@ -8,7 +8,8 @@ use multicast::{GroupId, Intro, Kind, MemberId, Message, Micros, Signer};
 
 use super::{Happening, Link, Node, Phase, World};
 use crate::judge::{Verdict, Who};
-use crate::script::{Act, MS, Seat, Step};
+use crate::script::{Act, Disks, MS, Seat, Step};
+use crate::sim::disk::Disk;
 use crate::sim::rng::{Rng, mix};
 
 /// How often a step is tried again that must wait for a member or for the window.
@@ -21,8 +22,12 @@ impl World<'_> {
         for who in 0..self.plan.established {
             let seed = mix(self.plan.seed ^ who as u64);
             let engine = Engine::established(self.plan.config(), members[who], &members, seed, 0);
+            let (engine, disk) = match self.plan.disks {
+                Disks::None => (engine, None),
+                _ => (engine.with_store(), Some(Disk::default())),
+            };
             let engine = self.signing(engine);
-            self.seat(who, engine, &[]);
+            self.seat(who, engine, &[], disk);
         }
         for who in 0..self.plan.established {
             for seat in 0..self.plan.established {
@@ -112,9 +117,9 @@ impl World<'_> {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1024 + seat as u16)),
         };
         let seed = mix(self.plan.seed ^ who as u64);
-        let engine = Engine::new(self.plan.config(), self.witness.id(who), intro, seed, self.now);
+        let (engine, disk) = self.birth(who, seat, intro, seed);
         let engine = self.signing(engine);
-        self.seat(seat, engine, seeds);
+        self.seat(seat, engine, seeds, disk);
         self.note(who, || format!("starts in seat {seat}, knows {seeds:?}"));
         for seed in seeds {
             self.dial(who, *seed, 0);
@@ -133,9 +138,12 @@ impl World<'_> {
         }
     }
 
-    fn seat(&mut self, seat: Seat, engine: Engine, seeds: &[Seat]) {
+    fn seat(&mut self, seat: Seat, engine: Engine, seeds: &[Seat], disk: Option<Disk>) {
         let who = self.nodes.len();
         self.witness.hears(who, who, self.now);
+        if disk.is_some() {
+            self.witness.synced(who, 0);
+        }
         self.seats[seat] = Some(who);
         self.nodes.push(Node {
             seat,
@@ -152,6 +160,7 @@ impl World<'_> {
             callers: vec![false; self.plan.seats],
             answers: Vec::new(),
             tickets: 0,
+            disk,
         });
     }
 
