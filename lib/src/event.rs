@@ -100,6 +100,15 @@ pub enum Event {
     },
     /// This node was evicted from its cluster, so the group ended here: nobody would hear it any more. Nothing follows.
     Evicted,
+    /// What this node delivered in an earlier life, and the application did not acknowledge
+    /// ([`Sender::acknowledge`](crate::Sender::acknowledge)): handed out again, in the same order, before anything new.
+    Replayed(Box<Event>),
+    /// The node's store failed, so the group ended here: what it would be told could not be kept. What was confirmed is
+    /// kept; what was sent last, and not confirmed, perhaps. The error says what to do. Nothing follows.
+    StoreFailed {
+        /// Why, and what to do.
+        error: crate::store::StoreError,
+    },
     /// The group ended by itself: an invariant did not hold. Nothing follows; the host program is unharmed.
     Broken {
         /// What did not hold, for a bug report.

@@ -2,6 +2,9 @@
 
 pub(crate) mod backlog;
 pub(crate) mod call;
+mod events;
+mod farewell;
+pub(crate) mod keep;
 mod mailbox;
 mod outputs;
 mod shared;
@@ -21,16 +24,20 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::engine::{Config, Engine};
+use crate::engine::{Config, Engine, Former};
 use crate::event::{Event, Explanation};
 use crate::id::{Dot, GroupId, MemberId, NodeId};
 use crate::message::{Intro, Kind, Member, Name};
 use crate::net::Knock;
 use crate::receipt::Receipt;
 use crate::sign::Signer;
-use backlog::Backlog;
+use crate::store::keeper::Keeper;
+use crate::store::{Saved, rows};
 use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
+pub use events::Events;
+use events::Replay;
+use keep::Keeping;
 use mailbox::{Mailbox, Sent};
 pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
@@ -61,17 +68,8 @@ pub struct Sender {
     mailbox: Mailbox,
     asks: mpsc::Sender<Ask>,
     shared: Arc<Shared>,
-}
-
-/// The receiving half.
-#[derive(Debug)]
-pub struct Events {
-    batches: mpsc::Receiver<Backlog>,
-    batch: Backlog,
-    /// Gives batches that were read back, to be filled again.
-    read: mpsc::Sender<Backlog>,
-    /// Keeps the membership alive while events are read although all senders are gone.
-    _asks: mpsc::Sender<Ask>,
+    /// With a store.
+    keeper: Option<Keeper>,
 }
 
 /// Why a message was not sent. It was not stamped: nothing changed.
@@ -90,6 +88,9 @@ pub enum SendError {
     /// would otherwise wait for itself.)
     #[error("events are not being read: read them, then send again")]
     Behind,
+    /// The node's store failed, and the group ended with [`Event::StoreFailed`]: the message may be kept there, or not.
+    #[error("the store failed; the message may be kept, or not")]
+    NotKept,
     /// The member left, or the node was shut down.
     #[error("this member left the group")]
     Left,
@@ -194,6 +195,16 @@ pub(crate) struct Setup {
     pub(crate) knocks: mpsc::Receiver<Knock>,
     /// Woken when `Started::wanted` changed.
     pub(crate) views: Arc<Notify>,
+    /// What the node keeps, with what it kept of this group.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// A node's store, and what is there of a group.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) keeper: Keeper,
+    pub(crate) saved: Saved,
+    pub(crate) former: Option<Former>,
 }
 
 /// How a join ended: the node is a member, or the group has so many members that it takes no more.
@@ -235,6 +246,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         seed,
         knocks,
         views,
+        kept,
     } = setup;
     let me = Member {
         id: member,
@@ -247,7 +259,25 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (give_back, read) = mpsc::channel(SPARE_BATCHES);
     let (want, wanted) = watch::channel(Wanted::new());
     let (tell_joined, joined) = oneshot::channel();
-    let engine = Engine::new(config, member, intro, seed, 0);
+    let (mut state, mut replay, mut keeper) = (State::default(), None, None);
+    let engine = match kept {
+        None => Engine::new(config, member, intro, seed, 0),
+        Some(Kept {
+            keeper: of,
+            saved,
+            former,
+        }) => {
+            let (after, upto) = (saved.acknowledged, saved.last_place);
+            let names = former.as_ref().map(rows::names).unwrap_or_default();
+            replay = (after < upto).then(|| Replay::new(of.clone(), id, (after, upto), names));
+            state.keeping = Some(Keeping::new(of.clone(), upto));
+            keeper = Some(of);
+            match former {
+                Some(former) => Engine::restored(config, member, intro, seed, 0, former),
+                None => Engine::new(config, member, intro, seed, 0).with_store(),
+            }
+        }
+    };
     let engine = match signer {
         Some(signer) => engine.with_signer(signer),
         None => engine,
@@ -265,18 +295,18 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         wanted: want,
         views,
         joined: Some(tell_joined),
-        state: State::default(),
+        state,
     };
     tasks.spawn(task.run());
     let control = Control(asks.downgrade());
-    let events = Events {
-        batches,
-        batch: Backlog::default(),
-        read: give_back,
-        _asks: asks.clone(),
-    };
+    let events = Events::new(batches, give_back, asks.clone(), replay);
     let group = Group {
-        sender: Sender { mailbox, asks, shared },
+        sender: Sender {
+            mailbox,
+            asks,
+            shared,
+            keeper,
+        },
         events,
     };
     Started {
@@ -343,6 +373,15 @@ impl Sender {
             return Err(SendError::TooLong { bytes, limit });
         }
         self.mailbox.hand_over(Kind::App, payload).await.map(drop)
+    }
+
+    /// With a store: the application has taken in every event up to the one whose [`Events::place`] this is: shown it, say, or
+    /// kept it itself. What it has not is handed out again after a restart, as [`Event::Replayed`]. Saved a little later;
+    /// does nothing without a store, and for a place that is not higher than before.
+    pub fn acknowledge(&self, place: u64) {
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| place > 0) {
+            keeper.acknowledge(self.shared.id, place);
+        }
     }
 
     /// This member.
@@ -437,25 +476,5 @@ impl Stream for Group {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.events.poll_next_unpin(cx)
-    }
-}
-
-impl Stream for Events {
-    type Item = Event;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        loop {
-            if let Some(event) = self.batch.next() {
-                return Poll::Ready(Some(event));
-            }
-            match std::task::ready!(self.batches.poll_recv(cx)) {
-                Some(batch) => {
-                    let read = std::mem::replace(&mut self.batch, batch);
-                    // One too many is freed.
-                    let _ = self.read.try_send(read);
-                }
-                None => return Poll::Ready(None),
-            }
-        }
     }
 }

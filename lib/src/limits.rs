@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::engine::{Config, repair};
-use crate::group::{self, backlog, call};
+use crate::group::{self, backlog, call, keep};
 use crate::identity::{self, card};
 use crate::net::{self, codec, rpc};
 use crate::node::{self, gate, hub, places};
+use crate::store::keeper;
 use crate::{bound, run};
 use readme::{bytes, hold, number, time};
 
@@ -63,6 +64,15 @@ fn the_readme_tells_the_limits_of_the_library() {
             two((number(backlog::MOST_EVENTS), bytes(backlog::MOST_BYTES))),
         ),
         ("sends that wait", number(group::SEND_QUEUE)),
+        (
+            "that wait for the store",
+            two((number(keep::MOST_MESSAGES), bytes(keep::MOST_BYTES))),
+        ),
+        ("calls that wait for the store", number(keep::MOST_HELD)),
+        (
+            "batches that wait for a node's store; questions",
+            two((number(keeper::SAVES), number(keeper::QUESTIONS))),
+        ),
         (
             "replies kept for callers that ask again",
             two((number(call::KEPT.0), bytes(call::KEPT.1))),

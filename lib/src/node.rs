@@ -14,13 +14,15 @@ use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::group::Group;
-use crate::id::NodeId;
+use crate::group::{Group, Kept};
+use crate::id::{GroupId, NodeId};
 use crate::identity::{Identity, Profile};
 use crate::net::Meter;
 use crate::net::socket::{TcpListener, is_private};
 use crate::net::tls::{Register, Tls};
 use crate::options::Options;
+use crate::store::keeper::Keeper;
+use crate::store::{Archive, Saved, StoreError, rows};
 use gate::Gate;
 use hub::{Hub, Order};
 
@@ -69,6 +71,9 @@ pub struct Node {
     board: Arc<Board>,
     meter: Arc<Meter>,
     identity: Option<Identity>,
+    keeper: Option<Keeper>,
+    /// Bytes of messages that a restart reads back for others: half of what a group keeps for repair.
+    read_back: u64,
     hub: JoinHandle<()>,
 }
 
@@ -108,6 +113,12 @@ pub enum BindError {
         /// The name in the certificate.
         certificate: String,
     },
+    /// Another node took the store of these options already.
+    #[error("the store is in use by another node")]
+    StoreInUse,
+    /// The thread that a store needs could not be started.
+    #[error("no thread for the store: {0}")]
+    Thread(std::io::Error),
     /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -132,6 +143,9 @@ pub enum JoinError {
     /// This node was evicted from its cluster: nobody would talk to it.
     #[error("this node was evicted")]
     Evicted,
+    /// What was kept of the group cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The node was shut down.
     #[error("the node was shut down")]
     Down,
@@ -183,6 +197,7 @@ impl Node {
             Some(identity) => Some(secured(identity, &options.name, register)?),
             None => None,
         };
+        let keeper = keeper(&options)?;
         let failed = |source| BindError::Listen { addr: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
@@ -200,6 +215,7 @@ impl Node {
         let board = Arc::<Board>::default();
         let meter = Arc::new(Meter::default());
         let identity = options.identity.clone();
+        let read_back = options.config.retention as u64 / 2;
         let hub = Hub::new((id, addr), options, seeds.1, board.clone(), (meter.clone(), tls, gate));
         let hub = tokio::spawn(hub.run(listener, inbox));
         Ok(Self {
@@ -209,6 +225,8 @@ impl Node {
             board,
             meter,
             identity,
+            keeper,
+            read_back,
             hub,
         })
     }
@@ -255,10 +273,12 @@ impl Node {
         if !(1..=MAX_GROUP_NAME).contains(&length) || group.chars().any(char::is_control) {
             return Err(JoinError::BadName);
         }
+        let kept = self.kept(GroupId::named(group)).await?;
         let (reply, joined) = oneshot::channel();
         self.orders
             .send(Order::Join {
                 name: group.to_owned(),
+                kept: kept.map(Box::new),
                 reply,
             })
             .await
@@ -283,6 +303,28 @@ impl Node {
             let _ = left.await;
         }
         let _ = (&mut self.hub).await;
+        if let Some(keeper) = &self.keeper {
+            keeper.close().await;
+        }
+    }
+
+    /// What this node keeps, to read in it; none, if it has no store.
+    pub fn archive(&self) -> Option<Archive> {
+        self.keeper.clone().map(Archive)
+    }
+
+    /// What is kept of a group.
+    async fn kept(&self, group: GroupId) -> Result<Option<Kept>, StoreError> {
+        let Some(keeper) = self.keeper.clone() else {
+            return Ok(None);
+        };
+        let saved = keeper.load(group, self.read_back).await?.unwrap_or_default();
+        let former = rows::former(&saved)?;
+        let saved = Saved {
+            messages: Vec::new(),
+            ..saved
+        };
+        Ok(Some(Kept { keeper, saved, former }))
     }
 
     /// The addresses that this node dials, and how that goes.
@@ -313,7 +355,18 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.hub.abort();
+        if let Some(keeper) = &self.keeper {
+            keeper.abandon();
+        }
     }
+}
+
+/// The thread of the store, if there is to be one.
+fn keeper(options: &Options) -> Result<Option<Keeper>, BindError> {
+    let Some(store) = &options.store else { return Ok(None) };
+    let store = store.lock().expect("never held over a panic").take();
+    let store = store.ok_or(BindError::StoreInUse)?;
+    Keeper::start(store).map(Some).map_err(BindError::Thread)
 }
 
 /// What this node shows on its connections, and asks for.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::engine::Config;
 use crate::identity::Identity;
+use crate::store::Store;
 
 /// How a node is set up: loopback, plaintext, no store, unless told otherwise.
 #[derive(Clone)]
@@ -18,7 +20,12 @@ pub struct Options {
     pub(crate) config: Config,
     /// The secret key that members of this node sign with. None: groups are not signed.
     pub(crate) signing: Option<[u8; 32]>,
+    /// Until a node takes it.
+    pub(crate) store: Option<Takeable>,
 }
+
+/// A store that the first node takes.
+pub(crate) type Takeable = Arc<Mutex<Option<Box<dyn Store>>>>;
 
 impl fmt::Debug for Options {
     /// Without the secret key.
@@ -44,6 +51,7 @@ impl Options {
             identity: None,
             config: Config::default(),
             signing: None,
+            store: None,
         }
     }
 
@@ -60,6 +68,14 @@ impl Options {
     /// none.
     pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// What the node keeps its groups in. A message whose `send` returned is then there, whatever happens; a node that
+    /// starts again with the store is a new member that has what the earlier one had, and offers it to others. One node at
+    /// a time: the first that is bound with these options takes it. Default: none, and a restart begins with nothing.
+    pub fn with_store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(Mutex::new(Some(Box::new(store)))));
         self
     }
 

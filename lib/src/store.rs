@@ -3,7 +3,9 @@
 //! A [`Store`] belongs to one node and holds many groups. It knows nothing of the protocol: it keeps rows and notes,
 //! and gives them back. Its methods block, and are called from a thread of its own, one after the other.
 
+pub(crate) mod keeper;
 mod memory;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::clock::Clock;
 use crate::id::{Dot, GroupId, MemberId};
 use crate::message::Kind;
 
+pub use keeper::Archive;
 pub use memory::MemoryStore;
 
 /// Makes the text that is searched of a payload, which only the application understands; none: it is not found by any

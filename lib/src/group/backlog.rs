@@ -16,12 +16,16 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) enum Told {
     Event(Event),
+    /// An event that is a message, with its place in the store.
+    Placed(Event, u64),
     /// An event for each of these messages. They become events only when they are read, for that is when the cache has
     /// them.
     Messages {
         part: Part,
         from: Member,
         held_for: Micros,
+        /// Of the last of them; 0 without a store.
+        place: u64,
     },
 }
 
@@ -36,7 +40,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     pub(super) fn add(&mut self, told: Told, payload_bytes: usize) {
         self.events += match &told {
-            Told::Event(_) => 1,
+            Told::Event(_) | Told::Placed(..) => 1,
             Told::Messages { part, .. } => part.len(),
         };
         self.payload_bytes += payload_bytes;
@@ -52,17 +56,25 @@ impl Backlog {
         self.events >= MOST_EVENTS || self.payload_bytes >= MOST_BYTES
     }
 
-    /// The next event. What the counts say is not kept up from here on: who reads a batch adds nothing to it.
+    /// The next event, with the place of its message. What the counts say is not kept up from here on: who reads a batch adds nothing to it.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<Event> {
-        while let Some(Told::Messages { part, from, held_for }) = self.told.front_mut() {
+    pub(super) fn next(&mut self) -> Option<(Event, u64)> {
+        while let Some(Told::Messages {
+            part,
+            from,
+            held_for,
+            place,
+        }) = self.told.front_mut()
+        {
             if let Some(message) = part.pop_front() {
-                return Some(Event::Delivered(show::delivery(message, from.clone(), *held_for)));
+                let event = Event::Delivered(show::delivery(message, from.clone(), *held_for));
+                return Some((event, place.saturating_sub(part.len() as u64)));
             }
             self.told.pop_front();
         }
         match self.told.pop_front()? {
-            Told::Event(event) => Some(event),
+            Told::Event(event) => Some((event, 0)),
+            Told::Placed(event, place) => Some((event, place)),
             Told::Messages { .. } => unreachable!("looked at above"),
         }
     }

@@ -31,6 +31,7 @@ impl Task {
         if !self.state.turn.inputs.is_empty() {
             self.take_turn();
         }
+        self.hold_outcomes();
         self.inbox.answer(&mut self.state.turn.outcomes);
     }
 
@@ -50,9 +51,7 @@ impl Task {
         self.state.turn.outputs = outputs;
         self.show_clock();
         self.state.turn.give_up();
-        for answer in self.state.turn.answers.drain(..) {
-            answer.send();
-        }
+        self.answer_all();
         for outgoing in self.state.turn.refused.drain(..).rev() {
             self.state.parked.push_front(outgoing);
         }
@@ -86,6 +85,7 @@ impl Task {
             }
             Output::ViewChanged => {
                 self.state.members_changed = true;
+                self.note_change();
                 let wanted = show::wanted(&self.engine);
                 self.wanted.send_replace(wanted);
                 self.views.notify_one();
@@ -106,18 +106,24 @@ impl Task {
     fn on_deliver(&mut self, piece: Piece, held_for: Micros) {
         let payload_bytes = piece.payload_bytes();
         self.state.delivered.push((piece.origin(), piece.last()));
+        let place = self.note_delivered(&piece);
         match piece {
-            Piece::One(message) => self.on_message(message, payload_bytes, held_for),
+            Piece::One(message) => self.on_message(message, payload_bytes, held_for, place),
             Piece::Many(part) if part.kind() == Kind::App => {
                 let from = self.member(part.origin());
-                let told = Told::Messages { part, from, held_for };
-                self.state.pending.add(told, payload_bytes);
+                let told = Told::Messages {
+                    part,
+                    from,
+                    held_for,
+                    place,
+                };
+                self.tell(told, payload_bytes);
             }
-            Piece::Many(part) => self.on_message(part.nth(0), payload_bytes, held_for),
+            Piece::Many(part) => self.on_message(part.nth(0), payload_bytes, held_for, place),
         }
     }
 
-    fn on_message(&mut self, message: Message, payload_bytes: usize, held_for: Micros) {
+    fn on_message(&mut self, message: Message, payload_bytes: usize, held_for: Micros, place: u64) {
         if message.kind == Kind::Join && message.dot.origin == self.shared.me.id {
             self.note_members();
             self.state.members_changed = false;
@@ -137,7 +143,7 @@ impl Task {
             }),
             _ => show::delivered(message, from, held_for),
         };
-        self.state.pending.add(Told::Event(event), payload_bytes);
+        self.tell(Told::Placed(event, place), payload_bytes);
     }
 
     /// Tells whoever waits in `Node::join`, if it still does.
@@ -152,7 +158,10 @@ impl Task {
             tracing::warn!(peer = %peer.short(), what, "ignored: no correct member says this");
             return;
         }
-        self.state.clock_changed |= matches!(notice, Notice::Gap(_));
+        if matches!(notice, Notice::Gap(_)) {
+            self.state.clock_changed = true;
+            self.note_change();
+        }
         if matches!(notice, Notice::Silent(_) | Notice::Resumed(_)) {
             self.state.members_changed = true;
         }
@@ -164,7 +173,7 @@ impl Task {
                 .unwrap_or(Member { id, name: "".into() })
         };
         if let Some(event) = show::notice(notice, name) {
-            self.state.pending.add(Told::Event(event), 0);
+            self.tell(Told::Event(event), 0);
         }
     }
 
@@ -206,6 +215,12 @@ impl Task {
 
     /// Never waits: what a full queue does not take is said again by the protocol.
     pub(super) fn call(&mut self, to: MemberId, call: Call) {
+        if let Some(call) = self.hold_call(to, call) {
+            self.put_through(to, call);
+        }
+    }
+
+    pub(super) fn put_through(&mut self, to: MemberId, call: Call) {
         let Some(link) = self.state.links.get(&to) else { return };
         if link.try_send(call).is_err() {
             tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");

@@ -13,6 +13,7 @@ use crate::engine::{Batch, Engine, Frame, Input};
 use crate::event::Event;
 use crate::group::backlog::{Backlog, Told};
 use crate::group::call::Calls;
+use crate::group::keep::Keeping;
 use crate::group::mailbox::{Inbox, Outgoing};
 use crate::group::show;
 use crate::group::turn::Turn;
@@ -21,6 +22,7 @@ use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
 use crate::net::rpc::Call;
+use crate::store::StoreError;
 
 pub(super) struct Task {
     pub(super) group: GroupId,
@@ -54,6 +56,8 @@ pub(super) struct State {
     pub(super) parked: VecDeque<Outgoing>,
     pub(super) leaving: Option<Leaving>,
     pub(super) calls: Calls,
+    /// With a store.
+    pub(super) keeping: Option<Keeping>,
     /// What the next turn of the engine takes, and who waits for what comes of it.
     pub(super) turn: Turn,
     /// Whose message was delivered last: often the next one's too.
@@ -69,10 +73,10 @@ pub(super) struct State {
 }
 
 pub(super) struct Leaving {
-    until: Instant,
-    replies: Vec<oneshot::Sender<Vec<Member>>>,
+    pub(super) until: Instant,
+    pub(super) replies: Vec<oneshot::Sender<Vec<Member>>>,
     /// Until it is said.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 impl Default for State {
@@ -87,6 +91,7 @@ impl Default for State {
             parked: VecDeque::new(),
             leaving: None,
             calls: Calls::default(),
+            keeping: None,
             turn: Turn::default(),
             speaker: None,
             acks_changed: false,
@@ -111,7 +116,7 @@ impl Task {
                 alarm.as_mut().reset(deadline);
             }
             let flushing = !self.state.pending.is_empty();
-            let takes_sends = self.state.parked.is_empty() || self.state.behind;
+            let takes_sends = (self.state.parked.is_empty() && !self.is_swamped()) || self.state.behind;
             tokio::select! {
                 count = self.knocks.recv_many(&mut knocks, super::KNOCKS_AT_ONCE) => {
                     // Without its node a group cannot go on.
@@ -128,6 +133,7 @@ impl Task {
                 },
                 permit = room_for(&self.events), if flushing => self.flush(permit),
                 () = &mut alarm => self.on_deadline(),
+                saved = saved(&mut self.state.keeping) => self.on_saved(saved),
             }
             self.take_at_hand();
             self.send_parked();
@@ -137,6 +143,7 @@ impl Task {
             self.turn();
             self.leave_when_said();
             self.collect_replies();
+            self.keep();
             self.publish();
         }
         self.finish().await;
@@ -200,7 +207,7 @@ impl Task {
             Knock::Frame { from, frame, answer } => {
                 let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
                 // What is not taken now is sent again: a peer's cursor waits for the answer.
-                if self.state.behind && is_data {
+                if (self.state.behind || self.is_swamped()) && is_data {
                     answer.into_iter().for_each(|answer| drop(answer.send(Vec::new())));
                 } else {
                     self.state.turn.hear(from, frame, answer);
@@ -260,33 +267,6 @@ impl Task {
         }
     }
 
-    fn begin_leave(&mut self, reason: String, linger: Duration, reply: Option<oneshot::Sender<Vec<Member>>>) {
-        let until = Instant::now() + linger;
-        let leaving = self.state.leaving.get_or_insert(Leaving {
-            until,
-            replies: Vec::new(),
-            reason: Some(reason),
-        });
-        leaving.until = leaving.until.min(until);
-        leaving.replies.extend(reply);
-        // Whoever sent before is not forgotten.
-        self.inbox.close(&mut self.state.parked);
-        self.send_parked();
-        self.turn();
-        self.leave_when_said();
-    }
-
-    /// Says goodbye when everything is said.
-    fn leave_when_said(&mut self) {
-        if !self.state.parked.is_empty() {
-            return;
-        }
-        if let Some(reason) = self.state.leaving.as_mut().and_then(|leaving| leaving.reason.take()) {
-            let sent_at = wall_clock();
-            self.handle(Input::Leave { reason, sent_at });
-        }
-    }
-
     /// Takes what else is at hand, so that one turn of the engine is for all of it.
     fn take_at_hand(&mut self) {
         for _ in 0..super::KNOCKS_AT_ONCE {
@@ -306,13 +286,13 @@ impl Task {
     }
 
     /// Sends what waits, unless the window is shut; what the window refuses then waits on.
-    fn send_parked(&mut self) {
+    pub(super) fn send_parked(&mut self) {
         if self.state.parked.is_empty() {
             return;
         }
         if self.state.behind {
             self.refuse_awaited();
-        } else if !self.engine.window_is_shut() {
+        } else if !self.engine.window_is_shut() && !self.is_swamped() {
             let sent_at = wall_clock();
             let parked = self.state.parked.drain(..);
             parked.for_each(|outgoing| self.state.turn.say(outgoing, sent_at));
@@ -392,40 +372,13 @@ impl Task {
             self.handle(Input::CaughtUp);
         }
     }
+}
 
-    /// The last words: who did not confirm, and events, as far as they are read.
-    async fn finish(&mut self) {
-        // Nobody is to wait for a task that takes nothing any more.
-        self.knocks.close();
-        while self.knocks.try_recv().is_ok() {}
-        self.note_members();
-        let last = self.engine.delivered().get(self.shared.me.id);
-        let me = self.shared.me.id;
-        let lacks = |row: &super::Row| row.member.id != me && row.acked < last && row.joined;
-        let unconfirmed: Vec<Member> = self
-            .shared
-            .rows()
-            .into_iter()
-            .filter(lacks)
-            .map(|row| row.member)
-            .collect();
-        if let Some(leaving) = self.state.leaving.take() {
-            for reply in leaving.replies {
-                let _ = reply.send(unconfirmed.clone());
-            }
-        }
-        self.inbox.close(&mut self.state.parked);
-        while let Some(outgoing) = self.state.parked.pop_front() {
-            self.state.turn.fail(outgoing, SendError::Left);
-        }
-        let messages = self.state.turn.unsent;
-        if messages > 0 {
-            self.state.pending.add(Told::Event(Event::Unsent { messages }), 0);
-        }
-        self.inbox.answer(&mut self.state.turn.outcomes);
-        // Only here, where there is nothing left to do, the task waits for the application.
-        let events = std::mem::take(&mut self.state.pending);
-        let _ = tokio::time::timeout(super::LEAVE_PATIENCE, self.events.send(events)).await;
+/// When the store has kept what it was given; never without one.
+async fn saved(keeping: &mut Option<Keeping>) -> Result<(), StoreError> {
+    match keeping {
+        Some(keeping) => keeping.saved().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -434,7 +387,7 @@ async fn room_for(events: &mpsc::Sender<Backlog>) -> Option<mpsc::OwnedPermit<Ba
     events.clone().reserve_owned().await.ok()
 }
 
-fn wall_clock() -> u64 {
+pub(super) fn wall_clock() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_micros() as u64)

@@ -40,6 +40,7 @@ pub(super) enum Order {
     Contact(Contact),
     Join {
         name: String,
+        kept: Option<Box<group::Kept>>,
         reply: oneshot::Sender<Result<Joined, JoinError>>,
     },
     Shutdown {
@@ -174,8 +175,8 @@ impl Hub {
                 order = orders.recv() => match order {
                     Some(Order::Meet(addr)) => self.dial(addr, |place| place.pinned = true),
                     Some(Order::Contact(contact)) => self.on_contact(contact).await,
-                    Some(Order::Join { name, reply }) => {
-                        self.on_join(name, reply);
+                    Some(Order::Join { name, kept, reply }) => {
+                        self.on_join(name, kept, reply);
                         let leased: Vec<NodeId> = std::mem::take(&mut self.leases).into_iter().collect();
                         self.set_leases(&leased, true).await;
                     }
@@ -252,7 +253,12 @@ impl Hub {
         }
     }
 
-    fn on_join(&mut self, name: String, reply: oneshot::Sender<Result<Joined, JoinError>>) {
+    fn on_join(
+        &mut self,
+        name: String,
+        kept: Option<Box<group::Kept>>,
+        reply: oneshot::Sender<Result<Joined, JoinError>>,
+    ) {
         let id = GroupId::named(&name);
         if self.is_in(id) {
             let _ = reply.send(Err(JoinError::AlreadyIn(name)));
@@ -291,6 +297,7 @@ impl Hub {
             seed: self.jitter,
             knocks,
             views: self.views.clone(),
+            kept: kept.map(|kept| *kept),
         };
         let started = group::start(setup, &mut self.tasks);
         let (wanted, control) = (started.wanted, started.control);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
@@ -15,8 +15,15 @@ use crate::store::{Canonical, Change, Page, Saved, Size, Store, StoreError, Stor
 /// Clones are one store, of which one at a time can be open.
 #[derive(Clone)]
 pub struct MemoryStore {
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Room>,
     words: Words,
+}
+
+/// What is kept, and where to wait until it is not in use.
+#[derive(Default)]
+struct Room {
+    shelf: Mutex<Shelf>,
+    freed: Condvar,
 }
 
 /// What is kept, and whether it is in use.
@@ -40,7 +47,7 @@ struct Kept {
 
 /// A memory store in use. Others find it locked until it is dropped.
 struct OpenMemory {
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Room>,
     words: Words,
 }
 
@@ -57,6 +64,13 @@ impl MemoryStore {
             shelf: Arc::default(),
             words,
         }
+    }
+
+    /// Returns when nobody has it open: when the thread of a node that was dropped has ended. Blocks until then.
+    pub fn wait_until_free(&self) {
+        let in_use = |shelf: &mut Shelf| shelf.open;
+        let free = self.shelf.freed.wait_while(locked(&self.shelf), in_use);
+        drop(free.expect("never held over a panic"));
     }
 
     /// Opens it, for one node.
@@ -94,6 +108,7 @@ impl fmt::Debug for MemoryStore {
 impl Drop for OpenMemory {
     fn drop(&mut self) {
         locked(&self.shelf).open = false;
+        self.shelf.freed.notify_all();
     }
 }
 
@@ -285,6 +300,6 @@ fn words_of(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-fn locked(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
-    shelf.lock().expect("never held over a panic")
+fn locked(room: &Room) -> MutexGuard<'_, Shelf> {
+    room.shelf.lock().expect("never held over a panic")
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod hostile;
+mod kept;
 mod signed;
 mod talk;
 
