@@ -56,6 +56,11 @@ id128! {
     GroupId
 }
 
+id128! {
+    /// Whoever keeps one journal of decisions. Outlives the process: the next one that opens the journal goes on under it.
+    JournalId
+}
+
 impl GroupId {
     /// The id of the public group of that name.
     pub fn named(name: &str) -> Self {

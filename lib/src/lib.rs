@@ -58,6 +58,7 @@
 mod bound;
 mod chain;
 mod clock;
+pub mod commit;
 pub mod engine;
 mod id;
 #[cfg(all(test, feature = "net"))]
@@ -93,7 +94,7 @@ pub mod store;
 pub use chain::seal_run;
 pub use chain::{Head, Mark, Proof, ProofError, Statement, Step};
 pub use clock::{Causality, Clock};
-pub use id::{Dot, GroupId, MemberId, NodeId, Span};
+pub use id::{Dot, GroupId, JournalId, MemberId, NodeId, Span};
 pub use message::{Intro, Kind, Member, Message, Micros, Name, Stamp};
 pub use piece::{Part, Piece};
 pub use run::{Entry, MAX_PAYLOAD, Malformed, Past, Run, Sealed, Seals};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::commit;
 use crate::engine::{Config, repair};
 use crate::group::{self, backlog, call, keep};
 use crate::identity::{self, card};
@@ -76,6 +77,16 @@ fn the_readme_tells_the_limits_of_the_library() {
         (
             "replies kept for callers that ask again",
             two((number(call::KEPT.0), bytes(call::KEPT.1))),
+        ),
+        (
+            "proposals of a committee that wait: one's own; of others",
+            two((number(commit::MAX_OPEN), number(commit::MAX_PENDING))),
+        ),
+        ("operation that is proposed", bytes(commit::MAX_OPERATION)),
+        ("outcomes that a committee remembers", number(commit::MAX_KNOWN)),
+        (
+            "votes; a doubt, until others are asked",
+            two((time(commit::VOTES), time(commit::DOUBT))),
         ),
         ("TLS handshake and hello", time(net::HANDSHAKE_TIMEOUT)),
         (

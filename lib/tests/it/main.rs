@@ -1,6 +1,7 @@
 //! The integration tests of `multicast`: engines on virtual time, and a judge that shares no code with them.
 
 mod codec;
+mod commit;
 mod far;
 mod judge;
 mod lies;
