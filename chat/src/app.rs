@@ -3,6 +3,7 @@
 //! Line mode, JSON mode and the screens to come differ only in how they draw the lines that come out.
 
 mod asked;
+pub mod charter;
 pub mod clean;
 pub mod command;
 mod heard;
@@ -65,6 +66,8 @@ impl App {
                 answer,
                 reference,
             } => self.on_answered(place, answer, reference, &mut out),
+            Input::Coordinated(txn) => out.tell(Body::Txn(txn)),
+            Input::Renamed(names) => self.rename(&names),
             Input::Leaving => self.leaving = true,
             Input::StillLeaving => self.on_still_leaving(&mut out),
             Input::Noticed(text) => out.tell(Body::Notice(Notice { text })),
@@ -137,6 +140,7 @@ impl App {
         let Some(room) = self.rooms.get_mut(&place) else { return };
         match inside {
             Inside::Opened { .. } => unreachable!("handled above"),
+            Inside::Made => room.made = true,
             Inside::Named(members) => members.iter().for_each(|member| room.people.named(member)),
             Inside::Said(said) => room.on_said(said, watched, out),
             Inside::Heard(event) => room.on_heard(event, out),
@@ -149,6 +153,18 @@ impl App {
                 }
             }
         }
+    }
+
+    /// Rooms show under other names from now on.
+    fn rename(&mut self, names: &BTreeMap<Place, Place>) {
+        let new = |place: Place| names.get(&place).cloned().unwrap_or(place);
+        let rooms = std::mem::take(&mut self.rooms).into_iter().map(|(place, mut room)| {
+            let place = new(place);
+            room.place = place.clone();
+            (place, room)
+        });
+        self.rooms = rooms.collect();
+        self.current = self.current.take().map(new);
     }
 
     /// People type into that room from now on.

@@ -16,7 +16,7 @@ use crate::app::clean;
     after_help = "Without a command: join. Without --registry and --peer: the registry on 127.0.0.1:7420, \
 which this instance serves itself if nobody does.\n\
 Exit codes: 0 left cleanly, 1 unexpected, 2 usage, 3 nobody can be reached, 4 refused, 5 not confirmed by everyone in time, \
-7 profile in use, 130 interrupted."
+6 a room was not created or closed, 7 profile in use, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do; to join is the default.

@@ -17,6 +17,8 @@ pub enum Exit {
     Refused(String),
     /// These had not confirmed everything in time.
     Unconfirmed(Vec<String>),
+    /// Something that is done by all together was not done, and nobody was there to read why.
+    Aborted(String),
     /// The profile is used by another process.
     ProfileInUse(String),
     /// SIGINT in line mode; the leave was announced.
@@ -33,6 +35,7 @@ impl Exit {
             Self::Alone(_) => 3,
             Self::Refused(_) => 4,
             Self::Unconfirmed(_) => 5,
+            Self::Aborted(_) => 6,
             Self::ProfileInUse(_) => 7,
             Self::Interrupted => 130,
         }
@@ -46,6 +49,7 @@ impl Exit {
             | Self::Usage(text)
             | Self::Alone(text)
             | Self::Refused(text)
+            | Self::Aborted(text)
             | Self::ProfileInUse(text) => Some(format!("chat: {text}")),
             Self::Unconfirmed(names) => Some(format!("chat: not confirmed in time by {}", names.join(", "))),
         }

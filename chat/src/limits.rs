@@ -1,6 +1,6 @@
 //! README.md tells the limits that the code has.
 
-use crate::app::{command, outbox, people, room, text};
+use crate::app::{charter, command, outbox, people, room, text};
 use crate::console::editor;
 use crate::settings::{self, file};
 use crate::{input, names, profile};
@@ -25,6 +25,11 @@ fn the_readme_tells_the_limits_of_the_chat() {
         ("reason of a leave, in characters", number(command::REASON_MAX)),
         ("inputs that the arrow keys bring back", number(editor::HISTORY_MAX)),
         ("rooms at once", number(room::ROOMS_MAX)),
+        (
+            "created rooms; closed ones remembered",
+            two(number(charter::CHARTERS_MAX), number(charter::CLOSED_MAX)),
+        ),
+        ("topic, in characters", number(charter::TOPIC_MAX)),
         ("people remembered of a room", number(people::PEOPLE_MAX)),
         ("messages followed until all confirm", number(outbox::FOLLOWED_MAX)),
         ("chats of one user at once", number(profile::NUMBERS_MAX)),

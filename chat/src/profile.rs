@@ -17,6 +17,8 @@ pub struct Claim {
     pub nick: String,
     /// What a person should know about it.
     pub notice: Option<String>,
+    /// Where what outlives this process is kept; none: nothing does.
+    pub directory: Option<PathBuf>,
     /// Held for as long as the process lives; the system gives it back whatever ends it.
     _lock: Option<File>,
 }
@@ -30,6 +32,7 @@ pub fn claim(settings: &Settings) -> Result<Claim, Exit> {
         return Ok(Claim {
             nick,
             notice: None,
+            directory: None,
             _lock: None,
         });
     };
@@ -37,6 +40,7 @@ pub fn claim(settings: &Settings) -> Result<Claim, Exit> {
         Ok(lock) => Ok(Claim {
             nick,
             notice: None,
+            directory: Some(data.join(&settings.profile)),
             _lock: Some(lock),
         }),
         Err(Busy::InUse) if settings.chosen => Err(Exit::ProfileInUse(format!(
@@ -47,6 +51,7 @@ pub fn claim(settings: &Settings) -> Result<Claim, Exit> {
         Err(Busy::Unusable(why)) => Ok(Claim {
             nick,
             notice: Some(format!("going on without a profile: {why}")),
+            directory: None,
             _lock: None,
         }),
     }
@@ -66,6 +71,7 @@ fn numbered(nick: &str, data: &std::path::Path) -> Result<Claim, Exit> {
                 "profile {nick} is in use by another running chat; you are {name}, without a profile"
             )),
             nick: name,
+            directory: None,
             _lock: lock,
         });
     }

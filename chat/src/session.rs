@@ -1,6 +1,8 @@
 //! One run of the chat: starting, the loop, ending.
 
 mod answers;
+mod coordinated;
+mod council;
 mod drive;
 mod ending;
 mod peers;
@@ -119,7 +121,7 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
     }
     let starting = async {
         show.flush().await;
-        let started = start::join(&settings, &job, (&claim.nick, credentials), &node, &mut show).await?;
+        let started = start::join(&settings, &job, (&claim, credentials), &node, &mut show).await?;
         if matches!(job, Job::Send(_)) {
             start::somebody(&started.entered.sender, &started.place).await?;
         }

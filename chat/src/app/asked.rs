@@ -1,5 +1,7 @@
 //! What people and programs ask for.
 
+mod coordinated;
+
 use bytes::Bytes;
 use multicast::Dot;
 
@@ -75,6 +77,11 @@ impl App {
                 return Ok(());
             }
             Command::Join { room } => return self.join(&room, reference, out),
+            Command::Create(create) => return self.create(create, reference, out),
+            Command::Close { room } => {
+                let place = room.map(|room| Place::room(&room)).or(place);
+                return self.close(place.as_ref(), reference, out);
+            }
             Command::Part { room, reason } => {
                 let place = room.map(|room| Place::room(&room)).or(place);
                 return self.part(place.as_ref(), reason, reference, out);
@@ -155,11 +162,17 @@ impl App {
             out.tell(self.rooms(reference));
             return Ok(());
         }
+        self.check_count()?;
+        out.list.push(Output::Join { place, reference });
+        Ok(())
+    }
+
+    /// Whether one more room can be joined.
+    fn check_count(&self) -> Result<(), line::Error> {
         if self.rooms.len() >= ROOMS_MAX {
             let text = format!("you are in {ROOMS_MAX} rooms, and can be in no more; /part from one first");
             return Err(command::error("too_many_rooms", text));
         }
-        out.list.push(Output::Join { place, reference });
         Ok(())
     }
 

@@ -33,6 +33,12 @@ pub enum Command {
         room: Option<String>,
         reason: String,
     },
+    /// Create a room, if nobody objects.
+    Create(Create),
+    /// Close a room for everybody; the one that people type into, if none is named.
+    Close {
+        room: Option<String>,
+    },
     Rooms,
     Who,
     Clock,
@@ -50,6 +56,15 @@ pub enum Command {
         mode: Option<Stamp>,
     },
     Help,
+}
+
+/// A room that is to be created.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Create {
+    pub room: String,
+    pub ordered: bool,
+    pub private: bool,
+    pub topic: String,
 }
 
 /// A command with the `ref` that its answer carries, and the room that it names.
@@ -92,6 +107,12 @@ pub const COMMANDS: &[Entry] = &[
         "/part [#ROOM] [reason]",
         "leave that room, or the one that you type into",
     ),
+    entry(
+        "create",
+        "/create ROOM [--ordered] [--topic T]",
+        "create a room, if nobody objects, and be in it",
+    ),
+    entry("close", "/close", "close this room for everybody, if nobody objects"),
     entry(
         "rooms",
         "/rooms",
@@ -216,6 +237,10 @@ fn build(entry: &'static Entry, argument: &str) -> Result<Command, Error> {
             room: needed(argument)?,
         },
         "part" => part(argument)?,
+        "create" => Command::Create(create(entry, argument)?),
+        "close" => Command::Close {
+            room: (!argument.is_empty()).then(|| argument.to_owned()),
+        },
         "rooms" => Command::Rooms,
         "who" => Command::Who,
         "clock" => Command::Clock,
@@ -229,6 +254,29 @@ fn build(entry: &'static Entry, argument: &str) -> Result<Command, Error> {
         "stamp" => Command::Stamp { mode: stamp(argument)? },
         _ => Command::Help,
     })
+}
+
+/// `/create ops --ordered --topic who is on call`: the topic is the rest of the line.
+fn create(entry: &Entry, argument: &str) -> Result<Create, Error> {
+    let (flags, topic) = match argument.split_once("--topic") {
+        Some((flags, topic)) => (flags, topic.trim()),
+        None => (argument, ""),
+    };
+    let mut create = Create {
+        topic: topic.to_owned(),
+        ..Create::default()
+    };
+    for word in flags.split_whitespace() {
+        match word {
+            "--ordered" => create.ordered = true,
+            name if create.room.is_empty() && !name.starts_with("--") => create.room = name.to_owned(),
+            _ => return Err(error("bad_argument", format!("usage: {}", entry.usage))),
+        }
+    }
+    if create.room.is_empty() {
+        return Err(error("missing_argument", format!("usage: {}", entry.usage)));
+    }
+    Ok(create)
 }
 
 /// `/part #ops see you`: a first word with `#` names the room.
@@ -333,7 +381,7 @@ mod tests {
     #[test]
     fn names_are_found_by_case_prefix_and_alias() {
         assert_eq!(command("/WHO"), Command::Who);
-        assert_eq!(command("/c"), Command::Clock);
+        assert_eq!(command("/cloc"), Command::Clock);
         let stamp = Command::Stamp {
             mode: Some(Stamp::Lamport),
         };
@@ -352,6 +400,25 @@ mod tests {
             assert_eq!(command(line), leave, "{line}");
         }
         assert_eq!(refusal("/w"), "/w could be /who or /why; /help lists them");
+    }
+
+    #[test]
+    fn a_topic_is_the_rest_of_the_line() {
+        let create = |room: &str, ordered, topic: &str| {
+            Command::Create(Create {
+                room: room.into(),
+                ordered,
+                private: false,
+                topic: topic.into(),
+            })
+        };
+        assert_eq!(command("/create ops"), create("ops", false, ""));
+        assert_eq!(
+            command("/create #ops --ordered --topic  on call "),
+            create("#ops", true, "on call")
+        );
+        assert_eq!(refusal("/create"), "usage: /create ROOM [--ordered] [--topic T]");
+        assert_eq!(refusal("/create a b"), "usage: /create ROOM [--ordered] [--topic T]");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use multicast::{Dot, Event, Member, MemberState, Span, Stamp};
 
-use super::line::{Body, Closed, Control, Dots, Gap, Held, Join, Leave, Message, MessageId, Peer, PeerState};
+use super::line::{Body, Closed, Control, Dots, Gap, Held, Join, Leave, Made, Message, MessageId, Peer, PeerState};
 use super::room::Room;
 use super::{Outputs, Said, command, question};
 
@@ -135,6 +135,18 @@ impl Room {
         self.entered |= own;
         if !own {
             self.outbox.arrived(member.id);
+        }
+        if own && self.made {
+            return out.tell(Body::Made(Made {
+                id: self.people.message_id(stamp.dot),
+                place: self.at(),
+                order: "causal",
+                by: self.people.id(member.id),
+                lamport: stamp.lamport,
+                clock: self.people.vector(&stamp.clock),
+                reference: self.reference.take(),
+                member: member.id,
+            }));
         }
         out.tell(Body::Join(Join {
             from: self.people.person(member.id),

@@ -1,5 +1,7 @@
 //! What goes into the model, and what comes out.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use multicast::{Dot, Event, Member, MemberState, Stamp};
 
@@ -47,6 +49,10 @@ pub enum Input {
         answer: Answer,
         reference: Option<Ref>,
     },
+    /// Something that is done by all together has come so far.
+    Coordinated(line::Txn),
+    /// Rooms show under other names from now on: two that were created on two sides of a partition have one name.
+    Renamed(BTreeMap<Place, Place>),
     /// This member says goodbye everywhere: nothing more can be sent.
     Leaving,
     /// The goodbye takes so long that a person wants to know why.
@@ -70,6 +76,8 @@ pub enum Inside {
         present: Vec<MemberState>,
         reference: Option<Ref>,
     },
+    /// This member created the place. Comes before its join is told.
+    Made,
     /// Names of origins that the next input mentions.
     Named(Vec<Member>),
     /// A message was delivered.
@@ -112,6 +120,14 @@ pub enum Output {
     },
     /// Join this; answer with `Opened` or `NotDone`.
     Join { place: Place, reference: Option<Ref> },
+    /// Create a room, with everybody's consent; answer with `Coordinated` or `NotDone`, and join it.
+    Create {
+        name: String,
+        topic: String,
+        reference: Option<Ref>,
+    },
+    /// Close a room for everybody, with everybody's consent; answer with `Coordinated` or `NotDone`.
+    Close { place: Place, reference: Option<Ref> },
     /// Leave this; answer with `Closed` when all is told.
     Part { place: Place, reason: String },
     /// Say goodbye everywhere, wait for the others for a while, end.

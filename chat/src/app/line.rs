@@ -38,7 +38,7 @@ pub struct Line {
     pub body: Body,
 }
 
-/// Everything that a line can tell. The name of a variant, in small letters, is the line's `type`.
+/// Everything that a line can tell. `name` is the line's `type`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Body {
@@ -52,6 +52,8 @@ pub enum Body {
     Peer(Peer),
     Closed(Closed),
     Gap(Gap),
+    Txn(Txn),
+    Made(Made),
     Notice(Notice),
     Error(Error),
     Bye(Bye),
@@ -102,6 +104,7 @@ impl Body {
             | Self::Peer(Peer { place, .. })
             | Self::Closed(Closed { place, .. })
             | Self::Gap(Gap { place, .. })
+            | Self::Made(Made { place, .. })
             | Self::Who(Who { place, .. })
             | Self::Clock(ClockNow { place, .. })
             | Self::Waiting(Waiting { place, .. })
@@ -126,6 +129,8 @@ impl Body {
             Self::Peer(_) => "peer",
             Self::Closed(_) => "closed",
             Self::Gap(_) => "gap",
+            Self::Txn(_) => "txn",
+            Self::Made(_) => "room",
             Self::Notice(_) => "notice",
             Self::Error(_) => "error",
             Self::Bye(_) => "bye",

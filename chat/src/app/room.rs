@@ -25,6 +25,8 @@ pub(super) struct Room {
     pub(super) recent: VecDeque<Dot>,
     /// Messages of others since people last looked at it.
     pub(super) unread: u64,
+    /// Whether this member created it.
+    pub(super) made: bool,
     /// Of the command that this member's own join, or leave, answers.
     pub(super) reference: Option<Ref>,
 }
@@ -39,6 +41,7 @@ impl Room {
             entered: false,
             recent: VecDeque::with_capacity(RECENT),
             unread: 0,
+            made: false,
             reference,
         }
     }

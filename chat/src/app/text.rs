@@ -1,6 +1,7 @@
 //! Lines as people read them. Everything that came from outside is neutralised here, always.
 
 mod answers;
+mod coordinated;
 
 use std::str::FromStr;
 
@@ -77,6 +78,12 @@ pub fn render(line: &Line, people: &People, style: Style) -> Option<String> {
         Body::Join(join) => event(page.join(join)),
         Body::Leave(leave) => event(page.leave(leave)),
         Body::Control(control) => page.control(control).and_then(event),
+        Body::Made(made) => {
+            let (name, room) = (page.name(made.member), made.place.place());
+            let time = made.lamport;
+            event(page.star(&format!("Participant {name} joined {room} at logical time {time}.")))
+        }
+        Body::Txn(txn) => coordinated::words(txn).map(|words| page.star(&words)),
         Body::Peer(peer) => event(page.peer(peer)),
         Body::Closed(closed) if closed.expected && closed.discarded == 0 => None,
         Body::Closed(closed) => event(page.closed(closed)),

@@ -10,6 +10,7 @@ use multicast::{Event, Member, Node, Receipt, SendError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::council::{Council, News, Proposed};
 use super::ending::Leaving;
 use super::rooms::{self, Rooms};
 use super::show::Show;
@@ -45,12 +46,20 @@ pub struct Session {
     pub(super) node: Arc<Node>,
     pub(super) rooms: Rooms,
     pub(super) registries: Registries,
+    /// None: it is full, or has ended.
+    pub(super) council: Option<Council>,
+    /// A proposal in it; the next line is read when it is decided.
+    pub(super) proposing: Option<Pending<Proposed>>,
+    /// Why something that was proposed was not done, for the shell.
+    pub(super) aborted: Option<String>,
+    /// Names of rooms may have changed.
+    pub(super) renames_due: bool,
     notices: mpsc::Receiver<String>,
     pub(super) signals: Signals,
     typed: mpsc::Receiver<Typed>,
     input_open: bool,
     /// A message on its way into the group; the next line is read when it is there.
-    sending: Option<Pending<Attempt>>,
+    pub(super) sending: Option<Pending<Attempt>>,
     /// A room that is being joined; the next line is read when this member is in.
     pub(super) joining: Option<Pending<rooms::Attempt>>,
     /// Of the last message in each room: they tell when to look at the rosters.
@@ -68,6 +77,8 @@ enum Step {
     Typed(Typed),
     Sent(Attempt),
     Joined(rooms::Attempt),
+    Council(News),
+    Proposed(Proposed),
     Progress,
     LookAtRoster,
     Notice(String),
@@ -93,6 +104,10 @@ impl Session {
             node,
             rooms: Rooms::default(),
             registries: started.registries,
+            council: started.council,
+            proposing: None,
+            aborted: None,
+            renames_due: false,
             notices: started.notices,
             signals,
             typed,
@@ -104,7 +119,7 @@ impl Session {
             output_closed: Some(Box::pin(console.closed())),
             leaving: None,
         };
-        session.on_entered(started.place, started.entered, None);
+        session.on_entered((started.place, started.key), started.entered, None, false);
         session
     }
 
@@ -126,7 +141,9 @@ impl Session {
         let idle = self.show.is_idle();
         // What was said is shown before the next line is read, so that an answer to that line stands below it.
         let said = self.sending.is_none() && self.joining.is_none() && self.rooms.are_settled();
-        let reads = idle && self.input_open && said;
+        // So is what was proposed; and which rooms there are, is known before one is joined by its name.
+        let decided = self.proposing.is_none() && self.council.as_ref().is_none_or(Council::has_learned);
+        let reads = idle && self.input_open && said && decided;
         let waits = self.show.app().is_waiting_for_confirmation();
         let (done, explain_at) = match &mut self.leaving {
             Some(leaving) => (Some(&mut leaving.done), leaving.explain_at),
@@ -139,6 +156,8 @@ impl Session {
             (place, event) = self.rooms.next(), if idle => Step::Event(place, event),
             attempt = maybe(self.sending.as_mut()) => Step::Sent(attempt),
             attempt = maybe(self.joining.as_mut()), if idle => Step::Joined(attempt),
+            news = news(self.council.as_mut()), if idle => Step::Council(news),
+            proposed = maybe(self.proposing.as_mut()), if idle => Step::Proposed(proposed),
             typed = self.typed.recv(), if reads => Step::Typed(typed.unwrap_or(Typed::End)),
             () = rooms::progress(&mut self.receipts), if waits && self.roster_at.is_none() => Step::Progress,
             () = at(self.roster_at), if idle => Step::LookAtRoster,
@@ -158,12 +177,15 @@ impl Session {
             Step::Typed(typed) => self.on_typed(typed).await,
             Step::Sent(attempt) => self.on_sent(attempt),
             Step::Joined(attempt) => self.on_joined(attempt),
+            Step::Council(news) => self.on_council(news),
+            Step::Proposed(proposed) => self.on_proposed(proposed),
             Step::Progress => self.roster_at = Some(Instant::now() + ROSTER_EVERY),
             Step::LookAtRoster => self.look_at_roster().await,
             Step::Notice(text) => self.show.notice(text),
             Step::Explain => self.explain(),
             Step::Left(_) => unreachable!("ends the loop"),
         }
+        self.rename();
     }
 
     pub(super) fn on_event(&mut self, place: &Place, event: Event) {
@@ -268,6 +290,8 @@ impl Session {
                 });
             }
             Output::Join { place, reference } => self.join(place, reference),
+            Output::Create { name, topic, reference } => self.create(name, topic, reference).await,
+            Output::Close { place, reference } => self.close(&place, reference),
             Output::Part { place, reason } => self.part(&place, reason),
             Output::Leave { reason } => self.leave(Cause::Leave, reason, self.settings.linger),
             Output::LeaveNow => self.hurry(),
@@ -333,7 +357,14 @@ impl Session {
     }
 }
 
-async fn maybe<T>(pending: Option<&mut Pending<T>>) -> T {
+async fn news(council: Option<&mut Council>) -> News {
+    match council {
+        Some(council) => council.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) async fn maybe<T>(pending: Option<&mut Pending<T>>) -> T {
     match pending {
         Some(pending) => pending.await,
         None => std::future::pending().await,

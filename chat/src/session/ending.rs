@@ -38,7 +38,17 @@ impl Session {
         self.roster_at = Some(Instant::now());
         self.show.take(Input::Leaving);
         self.joining = None;
-        let done = self.rooms.leave(&reason, linger, linger.saturating_add(OVERDUE));
+        self.proposing = None;
+        let rooms = self.rooms.leave(&reason, linger, linger.saturating_add(OVERDUE));
+        let council = self.council.take();
+        let done = async move {
+            let council = async {
+                if let Some(council) = council {
+                    council.leave(linger).await;
+                }
+            };
+            futures::future::join(rooms, council).await.0
+        };
         self.leaving = Some(Leaving {
             cause,
             done: Box::pin(done),
@@ -82,6 +92,10 @@ impl Session {
         let exit = match (&self.job, self.show.take_error()) {
             (Job::Send(_), Some(error)) => Exit::Usage(error),
             _ => verdict(cause, &lacking),
+        };
+        let exit = match (exit, self.aborted.take()) {
+            (Exit::Clean, Some(why)) => Exit::Aborted(why),
+            (exit, _) => exit,
         };
         let mut signals = self.signals.take();
         let by_signal = matches!(cause, Cause::Terminated | Cause::Interrupted);

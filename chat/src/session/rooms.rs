@@ -12,6 +12,7 @@ use multicast::{Dot, Event, Events, JoinError, Member, MemberId, MemberState, No
 use tokio::time::timeout;
 
 use super::drive::Session;
+use crate::app::charter::Key;
 use crate::app::line::Ref;
 use crate::app::place::Place;
 use crate::app::{Input, Inside, command};
@@ -29,14 +30,18 @@ pub(super) struct Entered {
 /// A join that ended, and what it answers.
 pub(super) struct Attempt {
     place: Place,
+    /// What it was created as, and whether this chat just did that.
+    key: Option<Key>,
+    made: bool,
     reference: Option<Ref>,
     result: Result<Entered, JoinError>,
 }
 
-/// Joins a group. Dropping the future gives the join up.
-pub(super) async fn enter(node: &Node, place: &Place) -> Result<Entered, JoinError> {
+/// Joins a group: of a room that was created, or the one of that name. Dropping the future gives the join up.
+pub(super) async fn enter(node: &Node, place: &Place, key: Option<Key>) -> Result<Entered, JoinError> {
     let Place::Room(name) = place;
-    let (sender, mut events) = node.join(name).await?.split();
+    let created = key.map(Key::group);
+    let (sender, mut events) = node.join(created.as_ref().unwrap_or(name)).await?.split();
     let (first, own) = up_to_own_join(&mut events, sender.me().id).await;
     let roster = sender.roster().await;
     Ok(Entered {
@@ -51,6 +56,8 @@ pub(super) async fn enter(node: &Node, place: &Place) -> Result<Entered, JoinErr
 /// A group that this instance is in.
 pub(super) struct Room {
     pub(super) place: Place,
+    /// What it was created as; none: it is the group of its name.
+    pub(super) key: Option<Key>,
     pub(super) sender: Sender,
     /// None: everything was told.
     events: Option<Events>,
@@ -79,6 +86,37 @@ impl Rooms {
 
     pub(super) fn get_mut(&mut self, place: &Place) -> Option<&mut Room> {
         self.rooms.iter_mut().find(|room| room.place == *place)
+    }
+
+    /// The names of rooms that nobody created.
+    pub(super) fn nameless(&self) -> BTreeSet<String> {
+        let rooms = self.rooms.iter().filter(|room| room.key.is_none());
+        rooms
+            .map(|room| room.place.to_string().trim_start_matches('#').to_owned())
+            .collect()
+    }
+
+    /// Where a created room is, if this chat is in it and has not said goodbye.
+    pub(super) fn place_of(&self, key: Key) -> Option<Place> {
+        let mut rooms = self.rooms.iter();
+        let room = rooms.find(|room| room.key == Some(key) && !room.parting)?;
+        Some(room.place.clone())
+    }
+
+    /// Gives created rooms the names that they are to have; returns those that changed. A name that a room has which nobody
+    /// created is not taken from it.
+    pub(super) fn rename(&mut self, shown: impl Fn(Key) -> Option<String>) -> BTreeMap<Place, Place> {
+        let taken = self.nameless();
+        let mut names = BTreeMap::new();
+        for room in &mut self.rooms {
+            let name = room.key.and_then(&shown).filter(|name| !taken.contains(name));
+            let Some(place) = name.map(|name| Place::room(&name)).filter(|place| *place != room.place) else {
+                continue;
+            };
+            let old = std::mem::replace(&mut room.place, place.clone());
+            names.insert(old, place);
+        }
+        names
     }
 
     /// The next event of any group, each in its turn; nothing of a group, once, when it has told everything. Waits for
@@ -163,7 +201,13 @@ impl Room {
 
 impl Session {
     /// A group was joined: tells the model, and whoever is to find this instance.
-    pub(super) fn on_entered(&mut self, place: Place, entered: Entered, reference: Option<Ref>) {
+    pub(super) fn on_entered(
+        &mut self,
+        (place, key): (Place, Option<Key>),
+        entered: Entered,
+        reference: Option<Ref>,
+        made: bool,
+    ) {
         let Entered {
             sender,
             events,
@@ -174,6 +218,7 @@ impl Session {
         let me = sender.me();
         self.rooms.rooms.push(Room {
             place: place.clone(),
+            key,
             sender,
             events: Some(events),
             own_sent: 0,
@@ -182,6 +227,9 @@ impl Session {
             parting: false,
         });
         self.inside(&place, Inside::Opened { me, present, reference });
+        if made {
+            self.inside(&place, Inside::Made);
+        }
         self.inside(&place, Inside::Roster(roster));
         first.into_iter().for_each(|event| self.on_event(&place, event));
         self.registries.tell_rooms(self.show.app().room_names());
@@ -189,11 +237,24 @@ impl Session {
 
     /// Begins to join a room; the next line is read when that is done.
     pub(super) fn join(&mut self, place: Place, reference: Option<Ref>) {
+        let Place::Room(name) = &place;
+        let key = self.council.as_ref().and_then(|council| council.charters.find(name));
+        self.begin_to_join((place, key), reference, false);
+    }
+
+    /// The same with a room that this chat has created.
+    pub(super) fn join_created(&mut self, place: Place, key: Key, reference: Option<Ref>) {
+        self.begin_to_join((place, Some(key)), reference, true);
+    }
+
+    fn begin_to_join(&mut self, (place, key): (Place, Option<Key>), reference: Option<Ref>, made: bool) {
         let node = Arc::clone(&self.node);
         self.joining = Some(Box::pin(async move {
             Attempt {
-                result: enter(&node, &place).await,
+                result: enter(&node, &place, key).await,
                 place,
+                key,
+                made,
                 reference,
             }
         }));
@@ -203,11 +264,13 @@ impl Session {
         self.joining = None;
         let Attempt {
             place,
+            key,
+            made,
             reference,
             result,
         } = attempt;
         match result {
-            Ok(entered) => self.on_entered(place, entered, reference),
+            Ok(entered) => self.on_entered((place, key), entered, reference, made),
             Err(refusal) => {
                 let error = command::error("not_joined", format!("cannot join {place}: {refusal}"));
                 self.show

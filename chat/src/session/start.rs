@@ -9,13 +9,16 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::council::{self, Council};
 use super::rooms::{Entered, enter};
 use super::show::Show;
 use super::{Cause, Job, peers};
+use crate::app::charter::{self, Key};
 use crate::app::clean;
 use crate::app::place::Place;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
+use crate::profile::Claim;
 use crate::registries::{self, Plan, Registries};
 use crate::settings::Settings;
 
@@ -28,6 +31,9 @@ const SOMEBODY: Duration = Duration::from_secs(2);
 pub(super) struct Started {
     pub(super) place: Place,
     pub(super) entered: Entered,
+    /// What the room was created as, if somebody created it.
+    pub(super) key: Option<Key>,
+    pub(super) council: Option<Council>,
     pub(super) registries: Registries,
     pub(super) notices: mpsc::Receiver<String>,
 }
@@ -54,7 +60,7 @@ pub async fn bind(settings: &Settings, nick: &str, credentials: &Credentials) ->
 pub(super) async fn join(
     settings: &Settings,
     job: &Job,
-    (nick, credentials): (&str, Arc<Credentials>),
+    (claim, credentials): (&Claim, Arc<Credentials>),
     node: &Node,
     show: &mut Show,
 ) -> Result<Started, (Cause, Exit)> {
@@ -65,7 +71,7 @@ pub(super) async fn join(
         may_serve: !matches!(job, Job::Send(_)),
         notices: tell,
         peers: &peers,
-        nick,
+        nick: &claim.nick,
         room: &settings.room,
         credentials: credentials.clone(),
     };
@@ -78,8 +84,7 @@ pub(super) async fn join(
     }
     show.flush().await;
     let place = Place::room(&settings.room);
-    let entered = enter(node, &place).await;
-    let entered = entered.map_err(|refusal| not_joined(&place, &refusal))?;
+    let (entered, key, council) = enter_first(job, claim, node, &place).await?;
     let sender = &entered.sender;
     if !peers.is_empty() {
         let verdict = peers::judge(node, &peers).await;
@@ -93,9 +98,45 @@ pub(super) async fn join(
     Ok(Started {
         place,
         entered,
+        key,
+        council,
         registries,
         notices,
     })
+}
+
+/// The room, what it was created as, and a seat in the council; that only for whoever stays.
+async fn enter_first(
+    job: &Job,
+    claim: &Claim,
+    node: &Node,
+    place: &Place,
+) -> Result<(Entered, Option<Key>, Option<Council>), (Cause, Exit)> {
+    let stays = matches!(job, Job::Join);
+    let directory = claim.directory.as_deref().filter(|_| stays);
+    let sit = async {
+        council::sit(node, directory)
+            .await
+            .map_err(|exit| (Cause::Broken, exit))
+    };
+    let refused = |refusal| not_joined(place, &refusal);
+    if *place == Place::room(charter::LOBBY) {
+        // Nobody creates the lobby, so there is nothing to know before it is entered.
+        let sit = async { if stays { sit.await } else { Ok(None) } };
+        let (entered, council) = futures::future::join(enter(node, place, None), sit).await;
+        return Ok((entered.map_err(refused)?, None, council?));
+    }
+    let mut council = sit.await?;
+    let mut key = None;
+    if let Some(council) = &mut council {
+        council.learned().await;
+        key = council.charters.find(place.to_string().trim_start_matches('#'));
+    }
+    let entered = enter(node, place, key).await.map_err(refused)?;
+    if !stays && let Some(council) = council.take() {
+        council.leave(Duration::ZERO).await;
+    }
+    Ok((entered, key, council))
 }
 
 /// Dials the peers that were named; returns where they are.

@@ -12,6 +12,7 @@
 
 mod commands;
 mod conversation;
+mod council;
 mod crash;
 mod ends;
 mod harness;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Asked, Command, Error, error};
+use super::{Asked, Command, Create, Error, error};
 use crate::app::clean;
 use crate::app::line::Ref;
 use crate::post::Kind;
@@ -79,6 +79,14 @@ impl Fields<'_> {
             "join" => Ok(Command::Join {
                 room: self.needed("join", "room")?,
             }),
+            "create" => Ok(Command::Create(Create {
+                room: self.needed("create", "room")?,
+                ordered: self.flag("ordered")?,
+                private: self.flag("private")?,
+                topic: self.optional("topic")?.unwrap_or_default(),
+            })),
+            // The room is the one of the line.
+            "close" => Ok(Command::Close { room: None }),
             "part" => Ok(Command::Part {
                 room: None,
                 reason: super::reason(&self.optional("reason")?.unwrap_or_default())?,
@@ -99,6 +107,14 @@ impl Fields<'_> {
                     clean::line(name)
                 ),
             )),
+        }
+    }
+
+    fn flag(&self, field: &str) -> Result<bool, Error> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(error("bad_argument", format!("\"{field}\" is true or false"))),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Lines that tell what happened. The schema documents the fields.
 
+use std::collections::BTreeMap;
+
 use multicast::MemberId;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +159,74 @@ pub struct Dots {
     pub origin: String,
     pub from: u64,
     pub to: u64,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// How far something has come that is done by all chats together, or by none.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Txn {
+    pub txn: String,
+    pub op: Op,
+    /// The name of the room that it is about.
+    pub room: String,
+    pub phase: Phase,
+    /// Who proposed it.
+    pub by: String,
+    /// `yes` or `no`, as far as they are known here.
+    pub votes: BTreeMap<String, &'static str>,
+    /// Who was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
+    /// Why it was aborted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// Of the command that it answers.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    /// Whether this member proposed it.
+    #[serde(rename = "self")]
+    pub own: bool,
+}
+
+/// What is done by all together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Op {
+    #[serde(rename = "room.create")]
+    Create,
+    #[serde(rename = "room.close")]
+    Close,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Everybody is asked.
+    Prepare,
+    /// It is done.
+    Committed,
+    /// Nothing is done.
+    Aborted,
+    /// This member said yes, and nobody who can be reached knows how it ended.
+    InDoubt,
+}
+
+/// This member's first message in a room that it created, in place of its join.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Made {
+    pub id: MessageId,
+    #[serde(flatten)]
+    pub place: Where,
+    pub order: &'static str,
+    pub by: String,
+    pub lamport: u64,
+    pub clock: Vector,
+    /// Of the `create` that asked for it.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
     #[serde(skip)]
     pub member: MemberId,
 }
