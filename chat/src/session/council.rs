@@ -3,6 +3,8 @@
 //! A hidden group that every chat is in, whatever rooms it is in, carries the calls. Nobody holds anything of a room
 //! because of it: it has its own messages and its own causal order, and carries names of rooms, never what is said there.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -18,8 +20,9 @@ use tokio::time::timeout;
 
 use super::drive::{Pending, maybe};
 use crate::app::charter::{Charter, Charters, Key, Operation, Page};
-use crate::app::line::{Op, Phase, Ref, Txn};
+use crate::app::line::{Phase, Ref, Txn};
 use crate::exit::Exit;
+use words::{id, why, word};
 
 /// The name of the group, which nobody can type as a room's: it has spaces.
 const GROUP: &str = "council of rooms";
@@ -346,34 +349,6 @@ impl Council {
         });
     }
 
-    fn txn(&self, txn: TxnId, operation: &Operation, phase: Phase, own: bool) -> Txn {
-        let by = match (own, operation) {
-            (true, _) => id(&self.committee.sender().me()),
-            (false, Operation::Create(charter)) => format!("{}#{}", charter.nick, charter.by.short()),
-            (false, Operation::Close(_)) => self
-                .proposers
-                .get(&txn)
-                .cloned()
-                .unwrap_or_else(|| "?#00000000".to_owned()),
-        };
-        Txn {
-            txn: txn.short(),
-            op: match operation {
-                Operation::Create(_) => Op::Create,
-                Operation::Close(_) => Op::Close,
-            },
-            room: self.charters.name(operation),
-            phase,
-            by,
-            votes: BTreeMap::new(),
-            asked: None,
-            reason: None,
-            took_ms: None,
-            reference: None,
-            own,
-        }
-    }
-
     /// Says goodbye.
     pub(super) async fn leave(self, linger: Duration) {
         let goodbye = self.committee.sender().leave_with("", linger.min(GOODBYE));
@@ -401,32 +376,4 @@ async fn learn(sender: Sender) -> Vec<Page> {
         }
     }
     pages
-}
-
-fn id(member: &Member) -> String {
-    format!("{}#{}", member.name, member.id.short())
-}
-
-fn word(vote: &Vote) -> &'static str {
-    match vote {
-        Vote::Yes => "yes",
-        Vote::No(_) => "no",
-    }
-}
-
-/// `bob said no (name taken), cyd did not answer`
-fn why(votes: &[(Member, Option<Vote>)]) -> String {
-    let refusal = |(member, vote): &(Member, Option<Vote>)| match vote {
-        Some(Vote::No(why)) => Some(format!("{} said no ({why})", member.name)),
-        _ => None,
-    };
-    let refusals: Vec<_> = votes.iter().filter_map(refusal).collect();
-    if !refusals.is_empty() {
-        return refusals.join(", ");
-    }
-    let silent = votes.iter().filter(|(_, vote)| vote.is_none());
-    let silent: Vec<_> = silent
-        .map(|(member, _)| format!("{} did not answer", member.name))
-        .collect();
-    silent.join(", ")
 }

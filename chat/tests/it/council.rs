@@ -127,6 +127,8 @@ fn somebodys_no_is_told_and_is_the_exit_code_of_a_script() {
     text(&ana, "Participant ana joined #lobby");
     text(&ana, "Participant bob joined #lobby");
     ana.write(b"/create quiet --topic nothing much\n");
+    let heard = chats[0].wait_for("the topic", |line| line["type"] == "txn" && line["room"] == "quiet");
+    assert_eq!(heard["topic"], "nothing much");
     let made = text(&ana, "*** created #quiet (transaction ");
     assert!(made.ends_with(" ms)"), "{made}");
     ana.write(b"/create ops --ordered\n/create ops\n");

@@ -178,6 +178,9 @@ pub struct Txn {
     /// Who was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<u64>,
+    /// What a room that is to be created is about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub topic: String,
     /// Why it was aborted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -23,7 +23,13 @@ pub(super) fn words(txn: &Txn) -> Option<String> {
             let took = txn.took_ms.unwrap_or(0);
             Some(format!("{done} #{room} (transaction {name}, {took} ms)"))
         }
-        Phase::Committed => Some(format!("{by} {done} #{room} (transaction {name})")),
+        Phase::Committed => {
+            let topic = match txn.topic.as_str() {
+                "" => String::new(),
+                topic => format!(", about {}", clean::line(topic)),
+            };
+            Some(format!("{by} {done} #{room}{topic} (transaction {name})"))
+        }
         Phase::Aborted if txn.own => {
             let why = clean::line(txn.reason.as_deref().unwrap_or("it was aborted"));
             Some(format!("not {done}: {why}; nothing changed anywhere"))
