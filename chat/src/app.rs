@@ -78,10 +78,17 @@ impl App {
 
     /// The line as people read it, if they have a use for it. To be asked right after the `update` that told it.
     pub fn text(&self, line: &Line, color: bool) -> Option<String> {
-        let style = text::Style {
-            stamp: self.stamp,
-            color,
-        };
+        self.text_as(
+            line,
+            text::Style {
+                stamp: self.stamp,
+                color,
+            },
+        )
+    }
+
+    /// The same in a style of one's own.
+    pub fn text_as(&self, line: &Line, style: text::Style) -> Option<String> {
         let room = line.body.place().and_then(|place| self.rooms.get(&place));
         let nobody;
         let people = match room {
@@ -113,14 +120,19 @@ impl App {
         self.rooms.keys().map(name).collect()
     }
 
-    fn hello(&self) -> Hello {
+    /// Who this instance is, and where.
+    pub fn hello(&self) -> Hello {
+        let mut rooms = self.room_names();
+        if rooms.is_empty() {
+            rooms.push(self.setup.room.clone());
+        }
         Hello {
             v: line::VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             own: self.own(),
             addr: self.setup.addr.clone(),
             registry: self.setup.registry.clone(),
-            rooms: vec![self.setup.room.clone()],
+            rooms,
         }
     }
 

@@ -38,6 +38,10 @@ pub enum Command {
     Tail(Tail),
     /// Print who is in a room
     Who,
+    /// Print the rooms that the chat of this profile is in, with members and unread messages; else all rooms and how many are in each
+    Rooms,
+    /// Look whether everything is there that a chat needs, and say what to do where it is not
+    Doctor,
     /// Print every setting and where it comes from
     Config,
     /// Print shell completions

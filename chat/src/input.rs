@@ -69,15 +69,17 @@ pub fn whole_stdin() -> Result<String, String> {
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
+/// Cuts what is read into lines, in bounded memory.
 #[derive(Default)]
-struct Splitter {
+pub struct Splitter {
     line: Vec<u8>,
     /// The line is too long; its rest is read and dropped.
     skipping: bool,
 }
 
 impl Splitter {
-    fn push(&mut self, mut chunk: &[u8], hand_over: &mut impl FnMut(Typed)) {
+    /// Takes what was read; hands over each line that is whole.
+    pub fn push(&mut self, mut chunk: &[u8], hand_over: &mut impl FnMut(Typed)) {
         while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
             self.extend(&chunk[..end]);
             hand_over(self.take());
@@ -87,7 +89,7 @@ impl Splitter {
     }
 
     /// A last line may lack its line break.
-    fn end(&mut self, hand_over: &mut impl FnMut(Typed)) {
+    pub fn end(&mut self, hand_over: &mut impl FnMut(Typed)) {
         if self.skipping || !self.line.is_empty() {
             hand_over(self.take());
         }

@@ -2,6 +2,7 @@
 
 use crate::app::{charter, command, outbox, people, room, text};
 use crate::console::editor;
+use crate::control;
 use crate::settings::{self, file};
 use crate::{input, names, profile};
 use readme::{bytes, hold, number, time};
@@ -32,6 +33,10 @@ fn the_readme_tells_the_limits_of_the_chat() {
         ("topic, in characters", number(charter::TOPIC_MAX)),
         ("people remembered of a room", number(people::PEOPLE_MAX)),
         ("messages followed until all confirm", number(outbox::FOLLOWED_MAX)),
+        (
+            "programs connected to a chat; lines that wait for one",
+            two(number(control::CONNECTIONS_MAX), number(control::WAITING_MAX)),
+        ),
         ("chats of one user at once", number(profile::NUMBERS_MAX)),
         ("leave", time(settings::LINGER)),
         ("grace", time(settings::GRACE)),

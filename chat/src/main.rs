@@ -9,7 +9,9 @@
 mod app;
 mod cli;
 mod console;
+mod control;
 mod credentials;
+mod doctor;
 mod exit;
 mod input;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use app::line::{Body, Bye, Line};
 use cli::{Cli, Command, Parsed};
 use console::Item;
 use console::screen::Screen;
+use control::client;
 use exit::Exit;
 use input::Typed;
 use session::{Cause, Ended, Job};
@@ -75,7 +78,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Exit {
         Command::Join => Some(Job::Join),
         Command::Send(send) => Some(Job::Send(send)),
         Command::Tail(tail) => Some(Job::Tail(tail)),
-        Command::Who | Command::Config => None,
+        Command::Who | Command::Rooms | Command::Doctor | Command::Config => None,
     };
     let settings = match settings::settle(cli.flags, matches) {
         Ok(settings) => settings,
@@ -83,16 +86,25 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Exit {
     };
     match (job, cli.command) {
         (Some(job), _) => run(settings, job),
-        (None, Some(Command::Who)) => with_runtime(|| async move { who::run(&settings).await }),
+        (None, Some(Command::Who)) => with_runtime(|| who::run(&settings, "who")).unwrap_or_else(|exit| exit),
+        (None, Some(Command::Rooms)) => with_runtime(|| who::run(&settings, "rooms")).unwrap_or_else(|exit| exit),
+        (None, Some(Command::Doctor)) => with_runtime(|| doctor::run(&settings)).unwrap_or_else(|exit| exit),
         (None, _) => config(&settings),
     }
 }
 
 fn run(mut settings: Settings, job: Job) -> Exit {
-    let lines = match prepare(&mut settings, &job) {
-        Ok(lines) => lines,
+    let text = match words(&mut settings, &job) {
+        Ok(text) => text,
         Err(exit) => return exit,
     };
+    if job != Job::Join {
+        match with_runtime(|| ask_running(&settings, &job, &text)) {
+            Ok(None) => {}
+            Ok(Some(exit)) | Err(exit) => return exit,
+        }
+    }
+    let lines = prepare(&mut settings, &job, &text);
     let prompts = job == Job::Join
         && settings.input == Format::Text
         && settings.output == Format::Text
@@ -107,33 +119,52 @@ fn run(mut settings: Settings, job: Job) -> Exit {
     if let Err(exit) = log::start(&settings, screen.clone()) {
         return exit;
     }
-    let exit = with_runtime(|| converse(settings, job, lines, screen.clone()));
+    let exit = with_runtime(|| converse(settings, job, lines, screen.clone())).unwrap_or_else(|exit| exit);
     if let Some(screen) = screen {
         screen.close();
     }
     exit
 }
 
+/// Lets the chat that runs with this profile do the job; nothing, if there is none that can.
+async fn ask_running(settings: &Settings, job: &Job, text: &str) -> Option<Exit> {
+    let mut running = client::find(settings).await?;
+    let (console, written) = console::start(None);
+    let exit = match job {
+        Job::Join => None,
+        Job::Tail(tail) => Some(client::tail(running, settings, tail, &console).await),
+        Job::Send(send) => client::send(&mut running, settings, send, text, &console).await,
+    };
+    drop(console);
+    written.wait(PATIENT).await;
+    exit
+}
+
+/// What `chat send` is to say. Read once: what comes from stdin does not come again.
+fn words(settings: &mut Settings, job: &Job) -> Result<String, Exit> {
+    let Job::Send(send) = job else { return Ok(String::new()) };
+    if let Some(timeout) = &send.timeout {
+        settings.linger = settings::duration("timeout", timeout).map_err(Exit::Usage)?;
+    }
+    match send.text.as_slice() {
+        [dash] if dash == "-" => input::whole_stdin().map_err(Exit::Usage),
+        words => Ok(words.join(" ")),
+    }
+}
+
 /// Adapts the settings to the job; returns the input lines of a job that has its own.
-fn prepare(settings: &mut Settings, job: &Job) -> Result<Option<Vec<Typed>>, Exit> {
+fn prepare(settings: &mut Settings, job: &Job, text: &str) -> Option<Vec<Typed>> {
     match job {
-        Job::Join => Ok(None),
+        Job::Join => None,
         Job::Tail(_) => {
             settings.ephemeral = true;
             settings.stay = true;
-            Ok(Some(Vec::new()))
+            Some(Vec::new())
         }
         Job::Send(send) => {
             settings.ephemeral = true;
-            if let Some(timeout) = &send.timeout {
-                settings.linger = settings::duration("timeout", timeout).map_err(Exit::Usage)?;
-            }
-            let text = match send.text.as_slice() {
-                [dash] if dash == "-" => input::whole_stdin().map_err(Exit::Usage)?,
-                words => words.join(" "),
-            };
             let line = serde_json::json!({ "do": "send", "text": text, "reply_to": send.reply_to });
-            Ok(Some(vec![Typed::Line(line.to_string()), Typed::End]))
+            Some(vec![Typed::Line(line.to_string()), Typed::End])
         }
     }
 }
@@ -187,16 +218,12 @@ async fn say_bye(console: &console::Console) {
     }
 }
 
-fn with_runtime<F: Future<Output = Exit>>(work: impl FnOnce() -> F) -> Exit {
+fn with_runtime<F: Future>(work: impl FnOnce() -> F) -> Result<F::Output, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => {
-            let exit = runtime.block_on(work());
-            runtime.shutdown_background();
-            exit
-        }
-        Err(error) => Exit::Unexpected(format!("cannot start: {error}")),
-    }
+    let runtime = runtime.map_err(|error| Exit::Unexpected(format!("cannot start: {error}")))?;
+    let done = runtime.block_on(work());
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// A panic must not leave the terminal raw, and its text should stand on a line of its own.

@@ -1,6 +1,7 @@
 //! One run of the chat: starting, the loop, ending.
 
 mod answers;
+mod asked;
 mod coordinated;
 mod council;
 mod drive;
@@ -28,7 +29,7 @@ use crate::profile;
 use crate::settings::Settings;
 use drive::Session;
 use show::Show;
-pub use show::now;
+pub use show::{now, uses_color};
 use signals::{Signal, Signals};
 
 /// How long a goodbye waits when a signal asked for it: supervisors and people are impatient.
@@ -138,9 +139,12 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
         Ok(started) => {
             let (tell, typed) = mpsc::channel(TYPED);
             listen(tell);
-            Session::new(settings, job, node.into(), show, started, signals, typed)
-                .run()
-                .await
+            let takes_part = job == Job::Join;
+            let mut session = Session::new(settings, job, node.into(), show, started, signals, typed);
+            if takes_part && claim.directory.is_some() {
+                session.listen_for_requests();
+            }
+            session.run().await
         }
         Err((cause, exit)) => {
             show.failure(&exit);

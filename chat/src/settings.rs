@@ -2,6 +2,7 @@
 //! file, file before default.
 
 pub mod file;
+mod named;
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};

@@ -1,53 +1,85 @@
-//! `chat who`: who is in a room, asked of the registries, without taking part.
+//! `chat who` and `chat rooms`: who is in a room, and which rooms there are; asked of the chat that runs with this
+//! profile, or else of the registries, without taking part.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nodeset::client::{self, AskError};
+use multicast::MemberId;
+use nodeset::client::AskError;
 
 use crate::app::clean;
-use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, VERSION, Where, Who};
+use crate::app::line::{At, Body, Bye, Hello, Line, MemberLine, Person, RoomLine, Rooms, VERSION, Where, Who};
+use crate::console;
+use crate::control::client;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::session::now;
 use crate::settings::{Format, Registries, Settings};
-use multicast::MemberId;
 
 /// How long one registry may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Asks every registry and prints the union.
-pub async fn run(settings: &Settings) -> Exit {
-    let credentials = match Credentials::open(settings) {
-        Ok(credentials) => credentials,
+/// Asks, and prints the answer.
+pub async fn run(settings: &Settings, what: &'static str) -> Exit {
+    let running = match what {
+        "who" => client::find(settings).await,
+        _ => client::anyone(settings).await,
+    };
+    if let Some(mut running) = running {
+        let (console, written) = console::start(None);
+        let exit = client::ask(&mut running, settings, what, &console).await;
+        drop(console);
+        written.wait(ANSWER).await;
+        if let Some(exit) = exit {
+            return exit;
+        }
+    }
+    let peers = match registered(settings).await {
+        Ok(peers) => peers,
         Err(exit) => return exit,
     };
+    let body = match what {
+        "who" => who(settings, &peers),
+        _ => rooms(&peers),
+    };
+    match (settings.output, body) {
+        (Format::Json, body) => print_json(settings, vec![body]),
+        (Format::Text, Body::Rooms(rooms)) => rooms
+            .rooms
+            .iter()
+            .for_each(|row| println!("{}\t{}", clean::line(&row.room), row.members)),
+        (Format::Text, _) => peers
+            .iter()
+            .filter(|peer| peer.rooms().contains(&settings.room))
+            .for_each(|peer| println!("{}\t{}", clean::line(&peer.label()), peer.addr())),
+    }
+    Exit::Clean
+}
+
+/// Asks every registry; the union of what they say.
+async fn registered(settings: &Settings) -> Result<Vec<nodeset::Peer>, Exit> {
+    let credentials = Credentials::open(settings)?;
     let registries = match credentials.registries(settings) {
         Registries::Named(names) => names,
         Registries::Default(name) => vec![name],
         Registries::None => {
-            let text = "`chat who` asks a registry: name one with --registry, or join with --peer and type /who";
-            return Exit::Usage(text.into());
+            let text = "`chat who` and `chat rooms` ask a registry: name one with --registry, or join with --peer and type /who";
+            return Err(Exit::Usage(text.into()));
         }
     };
     // That nobody answers is found out below.
     let refusal = credentials.introduce(&settings.nick, ANSWER).await.err();
     if let Some(refusal) = refusal.filter(AskError::is_refusal) {
-        return Exit::Refused(clean::line(&refusal.to_string()));
+        return Err(Exit::Refused(clean::line(&refusal.to_string())));
     }
     let answers = registries
         .iter()
-        .map(|registry| client::list(registry, &credentials.proofs, ANSWER));
+        .map(|registry| nodeset::client::list(registry, &credentials.proofs, ANSWER));
     let mut members = BTreeMap::new();
     let (mut troubles, mut refused) = (Vec::new(), true);
     for answer in futures::future::join_all(answers).await {
         match answer {
-            Ok(entries) => members.extend(
-                entries
-                    .into_iter()
-                    .filter(|entry| entry.peer.rooms().contains(&settings.room))
-                    .map(|entry| (entry.peer.id(), entry.peer)),
-            ),
+            Ok(entries) => members.extend(entries.into_iter().map(|entry| (entry.peer.id(), entry.peer))),
             Err(trouble) => {
                 refused &= trouble.is_refusal();
                 troubles.push(clean::line(&trouble.to_string()));
@@ -55,26 +87,58 @@ pub async fn run(settings: &Settings) -> Exit {
         }
     }
     if troubles.len() == registries.len() && refused {
-        return Exit::Refused(troubles.join("; "));
+        return Err(Exit::Refused(troubles.join("; ")));
     }
     if troubles.len() == registries.len() {
-        return Exit::Alone(format!(
+        return Err(Exit::Alone(format!(
             "{}. Start one with `nodesetd`, or name another with --registry",
             troubles.join("; ")
-        ));
+        )));
     }
     troubles.iter().for_each(|trouble| eprintln!("chat: {trouble}"));
-    let members: Vec<_> = members.into_values().collect();
-    match settings.output {
-        Format::Text => members
-            .iter()
-            .for_each(|peer| println!("{}\t{}", clean::line(&peer.label()), peer.addr())),
-        Format::Json => print_json(settings, &members),
-    }
-    Exit::Clean
+    Ok(members.into_values().collect())
 }
 
-fn print_json(settings: &Settings, members: &[nodeset::Peer]) {
+fn who(settings: &Settings, peers: &[nodeset::Peer]) -> Body {
+    let members = peers.iter().filter(|peer| peer.rooms().contains(&settings.room));
+    let members = members.map(|peer| MemberLine {
+        id: peer.label(),
+        nick: peer.nick().to_owned(),
+        own: false,
+        addr: Some(peer.addr().to_string()),
+        profile: None,
+        joined: None,
+        silent: false,
+        lagging: false,
+        member: MemberId(peer.id().to_bytes()),
+    });
+    Body::Who(Who {
+        reference: None,
+        place: Where::Room(settings.room.clone()),
+        members: members.collect(),
+    })
+}
+
+/// Every room that somebody is in.
+fn rooms(peers: &[nodeset::Peer]) -> Body {
+    let mut members: BTreeMap<&str, u64> = BTreeMap::new();
+    for room in peers.iter().flat_map(|peer| peer.rooms()) {
+        *members.entry(room).or_default() += 1;
+    }
+    let rooms = members.into_iter().map(|(room, members)| RoomLine {
+        room: room.to_owned(),
+        current: false,
+        members,
+        unread: 0,
+    });
+    Body::Rooms(Rooms {
+        reference: None,
+        rooms: rooms.collect(),
+    })
+}
+
+/// Prints these as a stream of their own.
+pub fn print_json(settings: &Settings, bodies: Vec<Body>) {
     // Nobody takes part here, so there is no identity; the lines still have the form of every stream.
     let nobody = MemberId([0; 16]);
     let hello = Body::Hello(Hello {
@@ -89,28 +153,13 @@ fn print_json(settings: &Settings, members: &[nodeset::Peer]) {
         registry: None,
         rooms: vec![settings.room.clone()],
     });
-    let members = members.iter().map(|peer| MemberLine {
-        id: peer.label(),
-        nick: peer.nick().to_owned(),
-        own: false,
-        addr: Some(peer.addr().to_string()),
-        profile: None,
-        joined: None,
-        silent: false,
-        lagging: false,
-        member: MemberId(peer.id().to_bytes()),
-    });
-    let who = Body::Who(Who {
-        reference: None,
-        place: Where::Room(settings.room.clone()),
-        members: members.collect(),
-    });
     let bye = Body::Bye(Bye {
         reason: "leave",
         unconfirmed: Vec::new(),
     });
     let at: At = now();
-    for (body, n) in [hello, who, bye].into_iter().zip(1..) {
+    let lines = std::iter::once(hello).chain(bodies).chain([bye]);
+    for (body, n) in lines.zip(1..) {
         println!("{}", Line { at, body }.to_json(n));
     }
 }

@@ -116,6 +116,34 @@ impl Body {
         Some(place.place())
     }
 
+    /// The `ref` that it carries, where it can carry one.
+    pub fn reference_mut(&mut self) -> Option<&mut Option<Ref>> {
+        Some(match self {
+            Self::Join(Join { reference, .. })
+            | Self::Leave(Leave { reference, .. })
+            | Self::Txn(Txn { reference, .. })
+            | Self::Made(Made { reference, .. })
+            | Self::Ack(Ack { reference, .. })
+            | Self::Error(Error { reference, .. })
+            | Self::Who(Who { reference, .. })
+            | Self::Clock(ClockNow { reference, .. })
+            | Self::Waiting(Waiting { reference, .. })
+            | Self::Why(Why { reference, .. })
+            | Self::Info(Info { reference, .. })
+            | Self::Peers(Peers { reference, .. })
+            | Self::Status(Status { reference, .. })
+            | Self::Rooms(Rooms { reference, .. })
+            | Self::Stamp(StampMode { reference, .. })
+            | Self::Help(Help { reference, .. }) => reference,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is only for whoever asked: everything that can carry a `ref`, but for what happened.
+    pub fn is_answer(&mut self) -> bool {
+        !matches!(self, Self::Join(_) | Self::Leave(_) | Self::Txn(_) | Self::Made(_)) && self.reference_mut().is_some()
+    }
+
     /// The line's `type`.
     pub fn name(&self) -> &'static str {
         match self {

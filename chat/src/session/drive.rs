@@ -10,6 +10,7 @@ use multicast::{Event, Member, Node, Receipt, SendError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::asked;
 use super::council::{Council, News, Proposed};
 use super::ending::Leaving;
 use super::rooms::{self, Rooms};
@@ -20,6 +21,7 @@ use super::{Cause, Ended, Job, SIGNAL_LINGER};
 use crate::app::line::Ref;
 use crate::app::place::Place;
 use crate::app::{Input, Inside, Output, Said, command};
+use crate::control::server::{Heard, Server};
 use crate::input::Typed;
 use crate::post::Post;
 use crate::registries::Registries;
@@ -67,6 +69,7 @@ pub struct Session {
     pub(super) roster_at: Option<Instant>,
     output_closed: Option<Pending<()>>,
     pub(super) leaving: Option<Leaving>,
+    pub(super) control: Option<Server>,
 }
 
 enum Step {
@@ -75,6 +78,7 @@ enum Step {
     Signal(Signal),
     Event(Place, Option<Event>),
     Typed(Typed),
+    Control(Heard),
     Sent(Attempt),
     Joined(rooms::Attempt),
     Council(News),
@@ -118,6 +122,7 @@ impl Session {
             roster_at: None,
             output_closed: Some(Box::pin(console.closed())),
             leaving: None,
+            control: None,
         };
         session.on_entered((started.place, started.key), started.entered, None, false);
         session
@@ -158,6 +163,7 @@ impl Session {
             attempt = maybe(self.joining.as_mut()), if idle => Step::Joined(attempt),
             news = news(self.council.as_mut()), if idle => Step::Council(news),
             proposed = maybe(self.proposing.as_mut()), if idle => Step::Proposed(proposed),
+            heard = asked::next(self.control.as_mut()), if idle && said && decided => Step::Control(heard),
             typed = self.typed.recv(), if reads => Step::Typed(typed.unwrap_or(Typed::End)),
             () = rooms::progress(&mut self.receipts), if waits && self.roster_at.is_none() => Step::Progress,
             () = at(self.roster_at), if idle => Step::LookAtRoster,
@@ -175,6 +181,7 @@ impl Session {
             Step::Event(place, Some(event)) => self.on_event(&place, event),
             Step::Event(_, None) => {}
             Step::Typed(typed) => self.on_typed(typed).await,
+            Step::Control(heard) => self.on_control(heard).await,
             Step::Sent(attempt) => self.on_sent(attempt),
             Step::Joined(attempt) => self.on_joined(attempt),
             Step::Council(news) => self.on_council(news),
@@ -258,6 +265,11 @@ impl Session {
                 return;
             }
         };
+        self.take(input).await;
+    }
+
+    /// Feeds the model and does what it wants.
+    pub(super) async fn take(&mut self, input: Input) {
         for output in self.show.take(input) {
             self.carry_out(output).await;
         }

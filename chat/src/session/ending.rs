@@ -15,6 +15,9 @@ const PATIENT: Duration = Duration::from_millis(300);
 /// How long each of the last events may take once everyone was told goodbye; the last one ends the stream.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// How long connections to the control socket may take to read the last lines.
+const LAST_TOLD: Duration = Duration::from_secs(1);
+
 /// How late the end of a goodbye may be.
 const OVERDUE: Duration = Duration::from_secs(5);
 
@@ -123,6 +126,10 @@ impl Session {
         }
         self.show.bye(cause, unconfirmed);
         self.show.flush().await;
+        self.show.hub().close();
+        if let Some(control) = self.control.take() {
+            control.finish(LAST_TOLD).await;
+        }
         self.registries.stopped().await;
     }
 }

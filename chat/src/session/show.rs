@@ -10,8 +10,10 @@ use crate::app::command;
 use crate::app::line::{At, Body, Line};
 use crate::app::{App, Input, Output, Setup};
 use crate::console::{Console, Item};
+use crate::control;
+use crate::control::hub::{Hub, Wire};
 use crate::exit::Exit;
-use crate::settings::{Format, Registries, Settings};
+use crate::settings::{Format, Settings};
 
 /// The model with its console.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Show {
     /// Messages told so far, and how many to tell.
     messages: u64,
     messages_max: u64,
+    /// Who else is told.
+    hub: Hub,
     /// The first error that was told: `chat send` ends with it.
     error: Option<String>,
 }
@@ -39,11 +43,6 @@ enum Selection {
 
 impl Show {
     pub fn new(settings: &Settings, job: &Job, nick: &str, node: &Node, console: Console) -> Self {
-        let registry = match &settings.registries {
-            Registries::Named(names) => Some(names.join(",")),
-            Registries::Default(name) => Some(name.clone()),
-            Registries::None => None,
-        };
         let setup = Setup {
             // A node's first membership of a group has the node's own id.
             me: Member {
@@ -52,7 +51,7 @@ impl Show {
             },
             room: settings.room.clone(),
             addr: node.addr().to_string(),
-            registry,
+            registry: settings.registries.label(),
             stamp: settings.stamp,
             no_commands: settings.no_commands,
         };
@@ -65,7 +64,7 @@ impl Show {
             app: App::new(setup, settings.linger.as_secs()),
             console,
             format: settings.output,
-            color: color(settings),
+            color: uses_color(settings),
             selection,
             queue: VecDeque::new(),
             messages: 0,
@@ -73,8 +72,21 @@ impl Show {
                 Job::Tail(tail) => tail.count.unwrap_or(u64::MAX),
                 _ => u64::MAX,
             },
+            hub: Hub::default(),
             error: None,
         }
+    }
+
+    pub fn hub(&mut self) -> &mut Hub {
+        &mut self.hub
+    }
+
+    /// Greets a connection to the control socket.
+    pub fn greet(&mut self, id: control::Id) -> Wire {
+        let wire = self.hub.came(id);
+        let body = Body::Hello(self.app.hello());
+        self.hub.answer(id, &Line { at: now(), body }, None);
+        wire
     }
 
     /// Feeds the model; queues what it tells and returns what else is to be done.
@@ -169,7 +181,10 @@ impl Show {
         while !self.is_idle() && self.advance().await {}
     }
 
-    fn tell(&mut self, line: Box<Line>) {
+    fn tell(&mut self, mut line: Box<Line>) {
+        if !self.hub.tell(&mut line, &self.app) {
+            return;
+        }
         match &line.body {
             Body::Message(_) => self.messages += 1,
             Body::Error(error) => self.error = self.error.take().or_else(|| Some(error.text.clone())),
@@ -199,7 +214,8 @@ impl Show {
     }
 }
 
-fn color(settings: &Settings) -> bool {
+/// Whether what is printed has colours.
+pub fn uses_color(settings: &Settings) -> bool {
     match settings.color.as_str() {
         "always" => true,
         "never" => false,

@@ -149,3 +149,43 @@ fn completions_and_the_manual_are_printed() {
         assert!(run.stdout.contains("chat"), "{args}");
     }
 }
+
+#[test]
+fn the_doctor_says_what_is_fine_and_what_to_do() {
+    let place = Place::new();
+    let healthy = place.run("doctor", "");
+    assert_eq!(healthy.exit.code, Some(0), "{}", healthy.stdout);
+    assert!(
+        healthy.stdout.contains("nobody serves one; the next chat does"),
+        "{}",
+        healthy.stdout
+    );
+    let ana = place.chat("-n ana");
+    ana.joined();
+    let running = place.run("-n ana doctor", "");
+    assert_eq!(running.exit.code, Some(0), "{}", running.stdout);
+    for part in [
+        "in use by a running chat",
+        "a chat answers on",
+        ": 1 peer registered",
+        ": can be dialled",
+    ] {
+        assert!(running.stdout.contains(part), "no {part:?} in {}", running.stdout);
+    }
+    let addr = ana.wait_for("hello", |line| line["type"] == "hello")["addr"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let taken = place.run(&format!("-n bob -l {addr} doctor"), "");
+    assert_eq!(taken.exit.code, Some(1));
+    assert!(taken.stdout.contains("choose another --listen"), "{}", taken.stdout);
+    let nobody = place.run("--json -r 127.0.0.1:9 doctor", "");
+    assert_eq!(nobody.exit.code, Some(3), "{}", nobody.stdout);
+    assert!(
+        nobody.exit.stderr.contains("checks found something to do"),
+        "{}",
+        nobody.exit.stderr
+    );
+    let said = |line: &str| line.contains("\"type\":\"error\"") && line.contains("Start it with `nodesetd --listen");
+    assert!(nobody.stdout.lines().any(said), "{}", nobody.stdout);
+}

@@ -10,7 +10,9 @@
     reason = "a test exports nothing: `pub` says that other modules use it"
 )]
 
+mod bot;
 mod commands;
+mod control;
 mod conversation;
 mod council;
 mod crash;
@@ -24,3 +26,4 @@ mod secure;
 mod start;
 mod stopped;
 mod terminal;
+mod tour;

@@ -39,7 +39,7 @@ impl Place {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let nth = COUNT.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("chat-test-{}-{nth}", std::process::id()));
-        std::fs::create_dir_all(&home).expect("a directory for the test");
+        std::fs::create_dir_all(home.join("run")).expect("a directory for the test");
         Self {
             state: home.join("state"),
             home,
@@ -74,6 +74,7 @@ impl Place {
             .args(args.split_whitespace())
             .env("HOME", &self.home)
             .env("XDG_STATE_HOME", &self.state)
+            .env("XDG_RUNTIME_DIR", self.home.join("run"))
             .env("USER", "ursula")
             .env("TERM", "xterm")
             .env("CHAT_DEFAULT_REGISTRY", &self.default_registry)
