@@ -3,9 +3,15 @@
 //! A [`Store`] belongs to one node and holds many groups. It knows nothing of the protocol: it keeps rows and notes,
 //! and gives them back. Its methods block, and are called from a thread of its own, one after the other.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod columns;
 pub(crate) mod keeper;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub(crate) mod rows;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +24,10 @@ use crate::message::Kind;
 
 pub use keeper::Archive;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 /// Makes the text that is searched of a payload, which only the application understands; none: it is not found by any
 /// search. Asked once a message, when that is stored.
@@ -61,6 +71,12 @@ pub trait Store: Send + 'static {
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError>;
 
+    /// The message with that dot, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing changed.
+    fn get(&mut self, group: GroupId, dot: Dot) -> Result<Option<Stored>, StoreError>;
+
     /// How much there is of a group; zeros, if nothing.
     ///
     /// # Errors
@@ -72,6 +88,42 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// [`StoreError`]: nothing changed.
     fn groups(&mut self) -> Result<Vec<GroupId>, StoreError>;
+}
+
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        (**self).apply(changes)
+    }
+
+    fn load(&mut self, group: GroupId, budget: u64) -> Result<Option<Saved>, StoreError> {
+        (**self).load(group, budget)
+    }
+
+    fn read(&mut self, group: GroupId, page: Page, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        (**self).read(group, page, limit)
+    }
+
+    fn search(
+        &mut self,
+        group: GroupId,
+        words: &str,
+        before: Option<Canonical>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        (**self).search(group, words, before, limit)
+    }
+
+    fn get(&mut self, group: GroupId, dot: Dot) -> Result<Option<Stored>, StoreError> {
+        (**self).get(group, dot)
+    }
+
+    fn size(&mut self, group: GroupId) -> Result<Size, StoreError> {
+        (**self).size(group)
+    }
+
+    fn groups(&mut self) -> Result<Vec<GroupId>, StoreError> {
+        (**self).groups()
+    }
 }
 
 /// One change. Changes of several groups may be made together.
@@ -237,6 +289,20 @@ pub enum StoreError {
         /// What the system said.
         what: String,
     },
+}
+
+impl Saved {
+    /// What people call the members that this one knew, also those who came and went before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]: the notes are not what was written.
+    pub fn names(&self) -> Result<BTreeMap<MemberId, String>, StoreError> {
+        let saved = Self {
+            messages: Vec::new(),
+            ..self.clone()
+        };
+        Ok(rows::former(&saved)?.as_ref().map(rows::names).unwrap_or_default())
+    }
 }
 
 impl Stored {

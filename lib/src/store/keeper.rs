@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures::executor::block_on;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::id::GroupId;
+use crate::id::{Dot, GroupId};
 use crate::store::{Canonical, Change, Page, Saved, Size, Store, StoreError, Stored};
 
 /// Batches that wait: a group has one at a time, and a node so many groups; one more each for those that end.
@@ -205,6 +205,14 @@ impl Archive {
         self.0
             .ask(move |store| store.search(group, &words, before, limit))
             .await
+    }
+
+    /// The message of a group with that dot, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing changed.
+    pub async fn get(&self, group: GroupId, dot: Dot) -> Result<Option<Stored>, StoreError> {
+        self.0.ask(move |store| store.get(group, dot)).await
     }
 
     /// How much there is of a group.

@@ -166,6 +166,14 @@ impl Store for OpenMemory {
         Ok(found)
     }
 
+    fn get(&mut self, group: GroupId, dot: Dot) -> Result<Option<Stored>, StoreError> {
+        let shelf = locked(&self.shelf);
+        Ok(shelf
+            .groups
+            .get(&group)
+            .and_then(|kept| kept.messages.get(&dot).cloned()))
+    }
+
     fn size(&mut self, group: GroupId) -> Result<Size, StoreError> {
         let shelf = locked(&self.shelf);
         let of = |kept: &Kept| Size {

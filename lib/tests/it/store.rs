@@ -1,5 +1,16 @@
 //! What every store does, whatever it keeps things in.
 
+#[cfg(feature = "powercut")]
+mod disk;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres;
+#[cfg(feature = "powercut")]
+mod power;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod random;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -89,7 +89,12 @@ impl Task {
             let remind_at = self.doubts.values().map(|doubt| doubt.ask_at).min();
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) => self.on_event(event).await?,
+                    Some(event) => {
+                        let place = self.events.place();
+                        self.on_event(event).await?;
+                        // What it was about is in the journal.
+                        self.sender.acknowledge(place);
+                    }
                     None => return Ok(()),
                 },
                 Some(talk) = self.talks.join_next() => {
@@ -207,6 +212,7 @@ impl Task {
                 }
                 None => Event::Called(request),
             },
+            Event::Replayed(_) => return Ok(()),
             other => other,
         };
         match &event {

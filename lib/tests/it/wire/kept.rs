@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use futures::StreamExt;
 use multicast::store::{Canonical, Change, MemoryStore, Page, Saved, Size, Store, StoreError, Stored};
-use multicast::{BindError, Event, Events, GroupId, Node, Options, SendError};
+use multicast::{BindError, Dot, Event, Events, GroupId, Node, Options, SendError};
 
 use super::{PATIENCE, deliveries, node, soon};
 
@@ -42,6 +42,10 @@ impl Store for Gated {
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
         self.inner.search(group, words, before, limit)
+    }
+
+    fn get(&mut self, group: GroupId, dot: Dot) -> Result<Option<Stored>, StoreError> {
+        self.inner.get(group, dot)
     }
 
     fn size(&mut self, group: GroupId) -> Result<Size, StoreError> {
