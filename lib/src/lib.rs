@@ -46,7 +46,7 @@
 //!   [`Sender::reached`].
 //! * That members with the same view delivered the same messages (view synchrony).
 //! * Agreement with members that lie, or secrecy from them: whoever the authority vouches for can join every group whose
-//!   name it knows, and a member that passes on others' messages could alter them.
+//!   name it knows. In a group without identities a member that passes on others' messages could alter them.
 //! * That nobody sees who talks to whom, and how much.
 //! * Delivery of a message whose every holder died.
 //!
@@ -55,6 +55,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod bound;
 mod chain;
 mod clock;

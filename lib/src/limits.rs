@@ -96,6 +96,10 @@ fn the_readme_tells_the_limits_of_the_library() {
         ("deadline of a call", time(codec::MAX_DEADLINE)),
         ("inbound connections", number(net::MAX_CONNECTIONS)),
         (
+            "taken up at once; in a second after that",
+            two((number(net::ACCEPTED_AT_ONCE), number(net::ACCEPTED_IN_A_SECOND))),
+        ),
+        (
             "of one address; of one node",
             two((number(net::MAX_PER_ADDRESS), number(net::MAX_PER_NODE))),
         ),

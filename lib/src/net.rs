@@ -64,6 +64,11 @@ pub(crate) const MAX_PER_NODE: usize = 4;
 pub(crate) const MAX_STRANGERS: usize = 128;
 /// The same from one address: half, so that one machine alone crowds nobody out.
 pub(crate) const MAX_STRANGERS_PER_ADDRESS: usize = 64;
+/// Inbound connections that are taken up at once: a full mesh that starts at one moment, each side dialling.
+pub(crate) const ACCEPTED_AT_ONCE: usize = 256;
+/// Inbound connections taken up in a second after that. Each costs a handshake, so that a flood takes no more than a small
+/// part of a processor from those who talk; meanwhile the others wait in the backlog of the listener.
+pub(crate) const ACCEPTED_IN_A_SECOND: usize = 500;
 /// How long a connection that was refused is listened to, so that it hears why.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,7 @@
 //! Who gets in, who does not, and what they are told.
 
 mod evicted;
+mod flood;
 mod homes;
 mod invites;
 mod listen;

@@ -10,9 +10,11 @@ use tarpc::server::BaseChannel;
 use tarpc::{ClientMessage, Response};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::allowance::Allowance;
 use crate::id::{GroupId, NodeId};
+use crate::message::Micros;
 use crate::net::codec::Callee;
 use crate::net::greet::{Greeted, greet};
 use crate::net::rpc::{Call, Hello, Presence, Refusal, Reply, Request};
@@ -22,7 +24,7 @@ use crate::net::tls::{Tls, plain};
 use crate::net::transport::Transport;
 use crate::net::visitor::Visitor;
 use crate::net::vouch::Whom;
-use crate::net::{Door, HANDSHAKE_TIMEOUT, Meter};
+use crate::net::{ACCEPTED_AT_ONCE, ACCEPTED_IN_A_SECOND, Door, HANDSHAKE_TIMEOUT, Meter};
 
 /// Shortest time between two log lines about strangers that gave way: whoever floods a node should not flood its log.
 const CROWD_LOG_PAUSE: Duration = Duration::from_secs(5);
@@ -65,9 +67,11 @@ pub(super) type Channel = BaseChannel<Request, Reply, Transport<Socket, Callee>>
 pub(crate) async fn serve(listener: TcpListener, desk: Desk) {
     let seats = Seats::default();
     let mut crowd = Crowd::default();
+    let mut pace = Pace::new();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
+        pace.next().await;
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -141,6 +145,31 @@ fn is_reset(error: &io::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// How fast connections are taken up.
+struct Pace {
+    started: Instant,
+    allowance: Allowance,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            allowance: Allowance::default(),
+        }
+    }
+
+    /// Returns when one more may come.
+    async fn next(&mut self) {
+        let cost = 1_000_000 / ACCEPTED_IN_A_SECOND as Micros;
+        let most = cost * ACCEPTED_AT_ONCE as Micros;
+        let now = |started: Instant| started.elapsed().as_micros() as Micros;
+        while let Err(at) = self.allowance.take(cost, most, now(self.started)) {
+            sleep_until(self.started + Duration::from_micros(at)).await;
+        }
+    }
 }
 
 /// Strangers that gave way since that was last logged.

@@ -23,6 +23,8 @@ pub struct Watch {
     /// Who was closed and came back.
     pub reopened: BTreeSet<String>,
     pub texts: BTreeSet<String>,
+    /// When the last message was delivered there, in its own words.
+    pub last_at: String,
 }
 
 impl Watch {
@@ -34,6 +36,7 @@ impl Watch {
             closed: BTreeMap::new(),
             reopened: BTreeSet::new(),
             texts: BTreeSet::new(),
+            last_at: String::new(),
         }
     }
 
@@ -68,6 +71,7 @@ impl Watch {
                 self.has.insert(origin, seq.parse().expect("a number"));
                 if line["type"] == "message" {
                     self.texts.insert(text("text"));
+                    self.last_at = text("at");
                 }
             }
             "gap" => {

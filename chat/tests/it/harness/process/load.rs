@@ -53,6 +53,12 @@ impl Chat {
         (self.lines().iter().map(parsed).collect(), exit)
     }
 
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("it runs").count()
+    }
+
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
