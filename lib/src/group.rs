@@ -183,6 +183,15 @@ pub(crate) struct Want {
 /// Everyone that the group wants a link to.
 pub(crate) type Wanted = Vec<Want>;
 
+/// Who should be cut off from this node, as a group found out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcast {
+    /// This node's key signed two histories, which anybody can verify.
+    Expelled(NodeId),
+    /// This member's own link brought what the member's key did not sign.
+    Forger(MemberId),
+}
+
 /// What a group's task is made of.
 pub(crate) struct Setup {
     pub(crate) id: GroupId,
@@ -193,7 +202,7 @@ pub(crate) struct Setup {
     pub(crate) signer: Option<Signer>,
     pub(crate) seed: u64,
     pub(crate) knocks: mpsc::Receiver<Knock>,
-    /// Woken when `Started::wanted` changed.
+    /// Woken when `Started::wanted` or `Started::outcasts` changed.
     pub(crate) views: Arc<Notify>,
     /// What the node keeps, with what it kept of this group.
     pub(crate) kept: Option<Kept>,
@@ -215,6 +224,8 @@ pub(crate) struct Started {
     pub(crate) group: Group,
     pub(crate) joined: oneshot::Receiver<Entered>,
     pub(crate) wanted: watch::Receiver<Wanted>,
+    /// Each once, in the order in which they were found: at most as many as a group may have had members.
+    pub(crate) outcasts: watch::Receiver<Vec<Outcast>>,
     pub(crate) control: Control,
 }
 
@@ -258,6 +269,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (events, batches) = mpsc::channel(EVENT_BATCHES);
     let (give_back, read) = mpsc::channel(SPARE_BATCHES);
     let (want, wanted) = watch::channel(Wanted::new());
+    let (expel, outcasts) = watch::channel(Vec::new());
     let (tell_joined, joined) = oneshot::channel();
     let (mut state, mut replay, mut keeper) = (State::default(), None, None);
     let engine = match kept {
@@ -293,6 +305,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         events,
         read,
         wanted: want,
+        outcasts: expel,
         views,
         joined: Some(tell_joined),
         state,
@@ -313,6 +326,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         group,
         joined,
         wanted,
+        outcasts,
         control,
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::commit;
-use crate::engine::{Config, repair};
+use crate::engine::{Config, receive, repair};
 use crate::group::{self, backlog, call, keep};
 use crate::identity::{self, card};
 use crate::net::{self, codec, rpc};
-use crate::node::{self, gate, hub, places};
+use crate::node::{self, gate, hub, outcasts, places};
 use crate::store::keeper;
 use crate::{bound, run};
 use readme::{bytes, hold, number, time};
@@ -39,6 +39,10 @@ fn the_readme_tells_the_limits_of_the_library() {
         ("held in all", bytes(config.held_bytes)),
         ("messages kept for repair", bytes(config.retention)),
         ("answer to a pull", bytes(config.pull_bytes)),
+        (
+            "answers to pulls of one member: at once; in a second after that",
+            two((bytes(config.pull_burst), bytes(config.pull_rate))),
+        ),
         (
             "spans in a pull; of one origin",
             two((number(repair::SPANS), number(repair::HOLES))),
@@ -95,6 +99,7 @@ fn the_readme_tells_the_limits_of_the_library() {
         ),
         ("deadline of a call", time(codec::MAX_DEADLINE)),
         ("inbound connections", number(net::MAX_CONNECTIONS)),
+        ("that wait to be taken up", number(net::BACKLOG as usize)),
         (
             "taken up at once; in a second after that",
             two((number(net::ACCEPTED_AT_ONCE), number(net::ACCEPTED_IN_A_SECOND))),
@@ -113,6 +118,8 @@ fn the_readme_tells_the_limits_of_the_library() {
             two((number(places::MAX_PLACES), number(hub::MAX_NODES))),
         ),
         ("evicted nodes remembered", number(gate::MAX_EVICTED)),
+        ("banned nodes remembered", number(gate::MAX_BANNED)),
+        ("hearing of one that signed two histories", time(outcasts::HEARING)),
         (
             "clusters of a node; certificates in a chain",
             two((number(identity::MAX_CLUSTERS), number(identity::MAX_CHAIN))),
@@ -123,6 +130,7 @@ fn the_readme_tells_the_limits_of_the_library() {
             two((number(node::MAX_NAME), number(node::MAX_GROUP_NAME))),
         ),
         ("name that is believed of others", bytes(crate::message::NAME_BYTES)),
+        ("jump of a Lamport time", number(receive::LAMPORT_JUMP as usize)),
         ("silence", micros(config.silent_after)),
         ("grace", micros(config.grace)),
     ];

@@ -69,6 +69,9 @@ pub(crate) const ACCEPTED_AT_ONCE: usize = 256;
 /// Inbound connections taken up in a second after that. Each costs a handshake, so that a flood takes no more than a small
 /// part of a processor from those who talk; meanwhile the others wait in the backlog of the listener.
 pub(crate) const ACCEPTED_IN_A_SECOND: usize = 500;
+/// Connections that the system keeps until they are taken up: they wait 2 s for that at most, well within the time for a
+/// handshake. With fewer, whoever comes during a flood has to try again.
+pub(crate) const BACKLOG: u32 = 1024;
 /// How long a connection that was refused is listened to, so that it hears why.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 

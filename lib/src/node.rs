@@ -3,6 +3,7 @@
 pub(crate) mod gate;
 pub(crate) mod hub;
 mod links;
+pub(crate) mod outcasts;
 pub(crate) mod places;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::group::{Group, Kept};
 use crate::id::{GroupId, NodeId};
 use crate::identity::{Identity, Profile};
 use crate::net::Meter;
-use crate::net::socket::{TcpListener, is_private};
+use crate::net::socket::{self, is_private};
 use crate::net::tls::{Register, Tls};
 use crate::options::Options;
 use crate::store::keeper::Keeper;
@@ -199,7 +200,7 @@ impl Node {
         };
         let keeper = keeper(&options)?;
         let failed = |source| BindError::Listen { addr: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = socket::listen(listen).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let addr = options.advertise.unwrap_or(bound);
         let seeds = match options.seed {

@@ -36,6 +36,11 @@ pub struct Config {
     pub beside_after: Micros,
     /// Most bytes in one answer to a pull.
     pub pull_bytes: usize,
+    /// Bytes of answers to pulls that one peer gets at once: all that a log holds, for whoever comes back after a long time.
+    pub pull_burst: usize,
+    /// Bytes of them in a second after that. 32 MiB: more than a member delivers, and a small part of what a processor
+    /// encodes; whoever pulls the same things over and over gets no more of it. Beyond, pulls are not answered.
+    pub pull_rate: usize,
     /// How far the slowest counted member may lag before `send` waits, in messages.
     pub window_messages: u64,
     /// The same in bytes. For a far member this is where it begins.
@@ -153,6 +158,8 @@ impl Default for Config {
             far_batches: 48,
             beside_after: 5 * MS,
             pull_bytes: 512 << 10,
+            pull_burst: 64 << 20,
+            pull_rate: 32 << 20,
             window_messages: 4096,
             window_bytes: 1 << 20,
             far_window_bytes: 8 << 20,

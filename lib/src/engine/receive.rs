@@ -14,7 +14,7 @@ use crate::run::Run;
 
 /// A stamp may be ahead of everything known by this much: more than any honest group sends in its life, and far
 /// from where Lamport times would end.
-const LAMPORT_JUMP: u64 = 1 << 32;
+pub(crate) const LAMPORT_JUMP: u64 = 1 << 32;
 
 pub(super) const NOT_AFTER_CAUSES: &str = "sends a Lamport time that is not after its causes";
 

@@ -49,7 +49,7 @@ impl Engine {
         if !answer.gone.is_empty() {
             answer.base = Some(self.base_with(lost));
         }
-        self.say(to, Frame::Pulled(answer));
+        self.answer_pull(to, answer);
     }
 
     /// Notes the segments of a span that are here, and what of it is not; `lost`: what is delivered and cannot be told.

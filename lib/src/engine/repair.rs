@@ -203,7 +203,7 @@ impl Engine {
     }
 
     pub(super) fn on_pull(&mut self, slot: Slot, pull: Pull) {
-        if self.is_joining() {
+        if self.is_joining() || !self.may_pull(slot) {
             return;
         }
         if self.is_signed() {
@@ -228,7 +228,7 @@ impl Engine {
         if !answer.gone.is_empty() {
             answer.base = Some((self.base(), self.base_lamport));
         }
-        self.say(slot, Frame::Pulled(answer));
+        self.answer_pull(slot, answer);
     }
 
     fn find_span(&self, span: Span, found: &mut Vec<(u64, Slot, u64)>, answer: &mut Pulled) {

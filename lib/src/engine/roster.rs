@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::allowance::Allowance;
 use crate::chain::Proof;
 use crate::clock::{Clock, SharedEntries};
 use crate::engine::chain::Chain;
@@ -157,6 +158,8 @@ pub(super) struct Peer {
     pub(super) gone_told: bool,
     /// The attempt of the last greeting.
     pub(super) attempt: u32,
+    /// How much its pulls may still bring it.
+    pub(super) pulls: Allowance,
 }
 
 impl Roster {

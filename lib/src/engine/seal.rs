@@ -28,6 +28,17 @@ pub(super) enum Refused {
     Odd(Option<&'static str>),
 }
 
+/// What is said of a member whose own link brings what the member's key did not sign as it should.
+const UNSIGNED: &str = "pushes unsigned messages in a signed group";
+const OTHERS_KEY: &str = "pushes messages that are signed with another's key";
+const BADLY_SIGNED: &str = "signs its messages wrongly: from now on they are taken from others";
+
+/// Whether a `Notice::Odd` says that a member forged.
+#[cfg(feature = "net")]
+pub(crate) fn is_forgery(what: &str) -> bool {
+    [UNSIGNED, OTHERS_KEY, BADLY_SIGNED].contains(&what)
+}
+
 impl Engine {
     /// The same member in a signed group: it signs what it says, and takes nothing unsigned that is relayed.
     ///
@@ -115,11 +126,11 @@ impl Engine {
             return Err(Refused::Odd(None));
         }
         let Some(seals) = run.seals() else {
-            return Err(Refused::Odd(Some("pushes unsigned messages in a signed group")));
+            return Err(Refused::Odd(Some(UNSIGNED)));
         };
         let (key, scheme) = (seals.key, self.scheme());
         if key.member_by(scheme.0, scheme.1) != known.id {
-            return Err(Refused::Odd(Some("pushes messages that are signed with another's key")));
+            return Err(Refused::Odd(Some(OTHERS_KEY)));
         }
         let stands = known.stream.as_ref().map_or(0, |stream| stream.last);
         let skipped = (stands + 1).saturating_sub(run.first()) as usize;
@@ -297,10 +308,7 @@ impl Engine {
     pub(super) fn distrust(&mut self, slot: Slot) {
         if slot != self.my_slot && !std::mem::replace(&mut self.roster[slot].distrusted, true) {
             self.roster[slot].stream = None;
-            self.odd(
-                slot,
-                "signs its messages wrongly: from now on they are taken from others",
-            );
+            self.odd(slot, BADLY_SIGNED);
         }
     }
 

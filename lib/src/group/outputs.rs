@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::engine::seal::is_forgery;
 use crate::engine::{Batch, Frame, Input, Notice, Output};
 use crate::event::Event;
+use crate::group::Outcast;
 use crate::group::backlog::Told;
 use crate::group::call::Request;
 use crate::group::show;
 use crate::group::task::Task;
 use crate::group::turn::Turn;
-use crate::id::MemberId;
+use crate::id::{MemberId, NodeId};
 use crate::message::{Kind, Member, Message, Micros};
 use crate::net::rpc::{Call, Path};
 use crate::piece::Piece;
@@ -156,11 +158,19 @@ impl Task {
     pub(super) fn on_notice(&mut self, notice: Notice) {
         if let Notice::Odd { peer, what } = &notice {
             tracing::warn!(peer = %peer.short(), what, "ignored: no correct member says this");
+            if is_forgery(what) {
+                self.cast_out(Outcast::Forger(*peer));
+            }
             return;
         }
         if matches!(notice, Notice::Gap(_)) {
             self.state.clock_changed = true;
             self.note_change();
+        }
+        if let Notice::Equivocation { member, proof, .. } = &notice
+            && *member != self.shared.me.id
+        {
+            self.cast_out(Outcast::Expelled(NodeId::of_key(&proof.key.public)));
         }
         if matches!(notice, Notice::Silent(_) | Notice::Resumed(_)) {
             self.state.members_changed = true;
@@ -174,6 +184,18 @@ impl Task {
         };
         if let Some(event) = show::notice(notice, name) {
             self.tell(Told::Event(event), 0);
+        }
+    }
+
+    /// Tells the node of one that it should have no links to any more.
+    fn cast_out(&mut self, outcast: Outcast) {
+        let is_news = |outcasts: &mut Vec<Outcast>| {
+            let news = !outcasts.contains(&outcast);
+            outcasts.extend(news.then_some(outcast));
+            news
+        };
+        if self.outcasts.send_if_modified(is_news) {
+            self.views.notify_one();
         }
     }
 

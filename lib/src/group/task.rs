@@ -17,7 +17,7 @@ use crate::group::keep::Keeping;
 use crate::group::mailbox::{Inbox, Outgoing};
 use crate::group::show;
 use crate::group::turn::Turn;
-use crate::group::{Ask, SendError, Shared, Wanted};
+use crate::group::{Ask, Outcast, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
@@ -35,6 +35,7 @@ pub(super) struct Task {
     /// Buffers of events that the application has read.
     pub(super) read: mpsc::Receiver<Backlog>,
     pub(super) wanted: watch::Sender<Wanted>,
+    pub(super) outcasts: watch::Sender<Vec<Outcast>>,
     pub(super) views: Arc<Notify>,
     pub(super) joined: Option<oneshot::Sender<super::Entered>>,
     /// Where requests that are shown to the application bring their replies.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::id::NodeId;
 use crate::net::carry::carry;
 use crate::net::codec::Caller;
 use crate::net::line::Line;
@@ -35,6 +36,8 @@ pub(crate) enum News {
     },
     /// What the other side's groups are now.
     Groups { hello: Hello },
+    /// It proved who it is, and answers what only others may say.
+    Forged { node: NodeId },
     /// The link that was up is not any more.
     Down,
     /// Connected, and closed again: no group is shared.

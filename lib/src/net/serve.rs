@@ -44,6 +44,8 @@ pub(crate) enum Visit {
     },
     /// It wants to be told over its own connection what this node has to say.
     Polls { node: NodeId, link: mpsc::Sender<Call> },
+    /// It proved who it is, and said what only others may say.
+    Forged { node: NodeId },
     /// Its connection ended.
     Bye { node: NodeId },
     /// Its groups changed.
@@ -113,11 +115,17 @@ async fn connection(
         Err(error) if is_reset(&error) => return tracing::debug!(%peer, "connection lost: {}", plain(&error)),
         Err(error) => return tracing::warn!(%peer, "connection refused: {}", plain(&error)),
     };
-    let node = whom.node;
+    let (node, proved) = (whom.node, desk.tls.is_some());
     match Visitor::new(channel, desk, theirs, whom).serve(replaced).await {
         Ok(()) => {}
         Err(error) if is_reset(&error) => tracing::debug!(%peer, "connection lost: {}", plain(&error)),
-        Err(error) => tracing::warn!(%peer, node = %node.short(), "connection closed: {}", plain(&error)),
+        Err(error) => {
+            tracing::warn!(%peer, node = %node.short(), "connection closed: {}", plain(&error));
+            // Who has not proved its id could make it another's fault.
+            if proved && error.kind() == FORGED {
+                let _ = visits.send(Visit::Forged { node }).await;
+            }
+        }
     }
     drop(guest);
     // A node that is shutting down needs no news.
@@ -192,6 +200,13 @@ impl Crowd {
             self.logged = Some(Instant::now());
         }
     }
+}
+
+/// What was said is not the other side's to say.
+const FORGED: io::ErrorKind = io::ErrorKind::PermissionDenied;
+
+pub(super) fn forged(what: &str) -> io::Error {
+    io::Error::new(FORGED, what)
 }
 
 pub(super) fn odd(what: &str) -> io::Error {

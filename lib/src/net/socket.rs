@@ -14,6 +14,27 @@ pub(crate) use tokio::net::{TcpListener, TcpStream};
 #[cfg(feature = "turmoil")]
 pub(crate) use turmoil::net::{TcpListener, TcpStream};
 
+/// Listens there, with room for [`BACKLOG`](super::BACKLOG) connections that were not taken up yet.
+///
+/// # Errors
+/// What the system says; nothing is listened on.
+#[cfg(not(feature = "turmoil"))]
+pub(crate) async fn listen(addr: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(addr)?;
+    socket.listen(super::BACKLOG)
+}
+
+/// The simulated network has no backlog.
+#[cfg(feature = "turmoil")]
+pub(crate) async fn listen(addr: std::net::SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(addr).await
+}
+
 /// A connection's bytes.
 #[derive(Debug)]
 pub(crate) enum Socket {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::engine::Frame;
 use crate::net::rpc::{Call, Hello, Path, Refusal, Reply, Request};
-use crate::net::serve::{Channel, Desk, Visit, odd};
+use crate::net::serve::{Channel, Desk, Visit, forged, odd};
 use crate::net::vouch::{self, Whom};
 use crate::net::{Door, Knock, LINK_QUEUE, POLL_TIME, POLLED, REQUESTS_IN_FLIGHT, STALL_TIMEOUT};
 use crate::run::Run;
@@ -73,7 +73,7 @@ impl Visitor {
         match request {
             Request::Frame { path, mut frame } => match admit(&self.theirs, &self.desk, path) {
                 Ok(door) => {
-                    vouch::frame(&self.whom, path, &mut frame).map_err(odd)?;
+                    vouch::frame(&self.whom, path, &mut frame).map_err(forged)?;
                     let (answer, answered) = oneshot::channel();
                     let knock = Knock::Frame {
                         from: path.from,
@@ -110,9 +110,8 @@ impl Visitor {
                     .await?;
                 }
             }
-            Request::Groups(_) | Request::Hello(_) => {
-                return Err(odd("it greets twice, or names members that are not its own"));
-            }
+            Request::Groups(_) => return Err(forged("it names members that are not its own")),
+            Request::Hello(_) => return Err(odd("it greets twice")),
         }
         Ok(None)
     }

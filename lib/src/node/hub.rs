@@ -1,16 +1,16 @@
 //! The node's own task: who is linked to whom, and which groups hear of it. It waits for groups and connections,
 //! never they for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError as TaskError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::group::{self, Group, Wanted};
+use crate::group::{self, Group, Outcast, Wanted};
 use crate::id::{GroupId, MemberId, NodeId};
 use crate::identity::Profile;
 use crate::message::Intro;
@@ -21,6 +21,7 @@ use crate::net::socket::TcpListener;
 use crate::net::tls::Tls;
 use crate::net::{Door, GROUP_QUEUE, Knock, Meter};
 use crate::node::gate::Gate;
+use crate::node::outcasts::heard_out;
 use crate::node::places::Places;
 use crate::node::{Board, Contact, JoinError};
 use crate::options::Options;
@@ -81,6 +82,7 @@ pub(super) struct Local {
     /// Which join of the group by this node it is.
     pub(super) nth: u64,
     pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) outcasts: watch::Receiver<Vec<Outcast>>,
     pub(super) control: group::Control,
     /// Members that the group can talk to, and over which link.
     pub(super) announced: BTreeMap<MemberId, mpsc::Sender<Call>>,
@@ -100,6 +102,8 @@ pub(super) struct Hub {
     pub(super) gate: Gate,
     /// This node itself.
     pub(super) evicted: bool,
+    /// Who is expelled from a group, and until when it may still hear why.
+    pub(super) hearings: VecDeque<(Instant, NodeId)>,
     pub(super) places: Places,
     pub(super) nodes: BTreeMap<NodeId, Remote>,
     pub(super) groups: BTreeMap<GroupId, Local>,
@@ -148,6 +152,7 @@ impl Hub {
             board,
             gate,
             evicted: false,
+            hearings: VecDeque::new(),
             places: Places::default(),
             nodes: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -189,7 +194,14 @@ impl Hub {
                 },
                 Some((addr, news)) = self.news.recv() => self.on_news(addr, news).await,
                 Some(visit) = visited.recv() => self.on_visit(visit).await,
-                () = views.notified() => self.dial_members(),
+                () = views.notified() => {
+                    self.dial_members();
+                    self.hear_of_outcasts().await;
+                }
+                () = heard_out(self.hearings.front()) => {
+                    let (_, node) = self.hearings.pop_front().expect("the first is over");
+                    self.ban(node).await;
+                }
                 Some(over) = self.tasks.join_next() => self.on_over(over).await,
             }
             self.show();
@@ -219,7 +231,7 @@ impl Hub {
 
     async fn on_contact(&mut self, contact: Contact) {
         match contact {
-            Contact::Live { node, .. } if node == self.id || self.gate.has_evicted(node) => {}
+            Contact::Live { node, .. } if node == self.id || self.gate.bars(node) => {}
             Contact::Live { node, addr } => {
                 self.dial(addr, |place| {
                     place.live = true;
@@ -300,13 +312,14 @@ impl Hub {
             kept: kept.map(|kept| *kept),
         };
         let started = group::start(setup, &mut self.tasks);
-        let (wanted, control) = (started.wanted, started.control);
+        let (wanted, outcasts, control) = (started.wanted, started.outcasts, started.control);
         self.groups.insert(
             id,
             Local {
                 door,
                 nth,
                 wanted,
+                outcasts,
                 control,
                 announced: BTreeMap::new(),
             },
@@ -364,24 +377,6 @@ impl Hub {
             }
         }
         self.reconcile().await;
-    }
-
-    /// Dials everyone that a group has in its view.
-    fn dial_members(&mut self) {
-        let wanted: Vec<_> = self
-            .groups
-            .values_mut()
-            .flat_map(|local| local.wanted.borrow_and_update().clone())
-            .collect();
-        self.gate.know(wanted.iter().map(|member| member.node).collect());
-        for member in wanted {
-            if self.gate.has_evicted(member.node) {
-                continue;
-            }
-            self.dial(member.addr, |place| {
-                place.node.get_or_insert(member.node);
-            });
-        }
     }
 
     /// Leaves all groups, for at most that long.

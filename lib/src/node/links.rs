@@ -17,7 +17,7 @@ impl Hub {
     pub(super) async fn on_news(&mut self, addr: SocketAddr, news: News) {
         match news {
             // It was evicted while this link was made.
-            News::Up { whom, .. } if self.gate.has_evicted(whom.node) => {}
+            News::Up { whom, .. } if self.gate.bars(whom.node) => {}
             News::Up {
                 whom,
                 hello,
@@ -36,13 +36,14 @@ impl Hub {
                 let _ = use_it.send(fresh.then(|| remote.visited.subscribe()));
                 self.places.connected(addr, hello.node, fresh);
             }
-            News::Groups { hello } if self.gate.has_evicted(hello.node) => {}
+            News::Forged { node } => self.ban(node).await,
+            News::Groups { hello } if self.gate.bars(hello.node) => {}
             News::Groups { hello } => self.note_groups(hello.node, hello.groups),
             News::Down => {
                 let why = "the connection was lost".to_owned();
                 self.unlink(addr, Trouble { why, denied: false });
             }
-            News::Strangers { hello } if self.gate.has_evicted(hello.node) => {}
+            News::Strangers { hello } if self.gate.bars(hello.node) => {}
             News::Strangers { hello } => {
                 self.another_process(addr, hello.node).await;
                 self.places.connected(addr, hello.node, false);
@@ -84,7 +85,7 @@ impl Hub {
     }
 
     /// Tells groups of members whose process is gone.
-    async fn tell_gone(&self, is_gone: impl Fn(&Want) -> bool) {
+    pub(super) async fn tell_gone(&self, is_gone: impl Fn(&Want) -> bool) {
         for local in self.groups.values() {
             let members = local.wanted.borrow().clone();
             for Want { member, .. } in members.into_iter().filter(&is_gone) {
@@ -96,7 +97,7 @@ impl Hub {
     pub(super) async fn on_visit(&mut self, visit: Visit) {
         match visit {
             Visit::Hello { hello, admitted, .. } if hello.node == self.id => drop(admitted),
-            Visit::Hello { hello, admitted, .. } if self.gate.has_evicted(hello.node) => {
+            Visit::Hello { hello, admitted, .. } if self.gate.bars(hello.node) => {
                 let _ = admitted.send(Err(Refusal::Evicted));
             }
             Visit::Hello { whom, hello, admitted } => {
@@ -118,8 +119,8 @@ impl Hub {
                 self.places.kick(hello.addr);
             }
             // What an evicted node's connection still says comes too late.
-            Visit::Polls { node, .. } | Visit::Groups { node, .. } | Visit::Bye { node }
-                if self.gate.has_evicted(node) => {}
+            Visit::Polls { node, .. } | Visit::Groups { node, .. } | Visit::Bye { node } if self.gate.bars(node) => {}
+            Visit::Forged { node } => self.ban(node).await,
             Visit::Polls { node, link } => self.nodes.entry(node).or_default().polls = Some(link),
             Visit::Bye { node } => {
                 let remote = self.nodes.entry(node).or_default();
@@ -138,26 +139,22 @@ impl Hub {
         self.reconcile().await;
     }
 
-    /// Cuts a node off, for good. Its members count as gone; if it is this one, it is out of all groups.
-    pub(super) async fn evict(&mut self, node: NodeId) {
-        if node == self.id {
-            if !std::mem::replace(&mut self.evicted, true) {
-                tracing::error!("this node was evicted: its groups end");
-                for local in self.groups.values() {
-                    let _ = local.door.knock.send(Knock::Evicted).await;
-                }
+    /// Dials everyone that a group has in its view.
+    pub(super) fn dial_members(&mut self) {
+        let wanted: Vec<_> = self
+            .groups
+            .values_mut()
+            .flat_map(|local| local.wanted.borrow_and_update().clone())
+            .collect();
+        self.gate.know(wanted.iter().map(|member| member.node).collect());
+        for member in wanted {
+            if self.gate.bars(member.node) {
+                continue;
             }
-            return;
+            self.dial(member.addr, |place| {
+                place.node.get_or_insert(member.node);
+            });
         }
-        if !self.gate.evict(node) {
-            return;
-        }
-        tracing::warn!(node = %node.short(), "evicted: its connections are cut, and it is let in no more");
-        self.places.forget(node);
-        self.set_leases(&[node], false).await;
-        self.nodes.remove(&node);
-        self.reconcile().await;
-        self.tell_gone(|member| member.node == node).await;
     }
 
     pub(super) fn address_of(&mut self, node: NodeId) -> Option<SocketAddr> {

@@ -220,6 +220,8 @@ fn config() -> Config {
     Config {
         // Without jitter: else equal states would differ by when they were to ask.
         pull_after: 1,
+        // Nothing of what was pulled before is remembered: it would tell states apart that are alike.
+        pull_rate: usize::MAX,
         pull_backoff: 20 * MS,
         exchange: 50 * MS,
         heartbeat: 200 * MS,

@@ -2,6 +2,7 @@
 
 mod authority;
 mod evicted;
+mod forged;
 mod life;
 mod limits;
 mod log;

@@ -93,6 +93,36 @@ async fn two_processes_on_one_key_are_told_with_the_proof() {
     assert_eq!(&last(&mut heards[1].1).await[..], b"without eve");
 }
 
+/// Who found the proof tells it, and then has no links to that key any more, also if it comes as a new member.
+#[tokio::test]
+async fn whoever_is_expelled_hears_why_and_is_cut_off() {
+    let nodes = three().await;
+    let members = split(joined(&nodes, "lobby").await);
+    let copy = signing("eve", 3).await;
+    let mut founded = copy.join("lobby").await.expect("founds");
+    for nth in 0..3 {
+        founded.send(format!("copy {nth}")).await.expect("sends");
+        members[2].0.send(format!("eve {nth}")).await.expect("sends");
+    }
+    copy.meet(nodes[0].addr());
+    loop {
+        match soon("the proof, at the copy", founded.next()).await {
+            Some(Event::Equivocation { .. }) => break,
+            Some(_) => {}
+            None => panic!("it ended without a word"),
+        }
+    }
+    drop(founded);
+    let _again = soon("joins again", copy.join("lobby")).await.expect("joins");
+    soon("it is cut off", async {
+        while !copy.links().into_iter().any(|link| link.denied) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    members[0].0.send("without eve").await.expect("sends");
+}
+
 async fn last(heard: &mut multicast::Events) -> bytes::Bytes {
     loop {
         let delivery = deliveries(heard, 1).await.remove(0);
