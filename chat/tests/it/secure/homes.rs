@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 
 use super::refused;
-use crate::harness::{Chat, Log, Operator, Place, judge};
+use crate::harness::{Chat, Log, Operator, Place, Run, judge};
 
 /// A chat that needs no flags, and serves the registry for its user.
 fn first(place: &Place) -> Chat {
@@ -188,4 +190,81 @@ fn who_tells_profiles_apart() {
     let id = bob.joined();
     ana.meets(std::slice::from_ref(&id));
     assert_eq!(profile_of(&mut ana, "4", &id), of_bob);
+}
+
+/// The account that owns nothing.
+const NOBODY: u32 = 65_534;
+
+/// That command as another account's, if this one may start such processes.
+fn as_nobody(mut command: Command) -> Command {
+    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    command
+}
+
+/// The chat of another account, whose home that place is. Where the binary lies that account may not go.
+fn nobodys(place: &Place, args: &str) -> Command {
+    let binary = place.home().join("binary");
+    if !binary.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_chat"), &binary).expect("room for a copy");
+        std::os::unix::fs::chown(place.home(), Some(NOBODY), Some(NOBODY)).expect("this is root");
+    }
+    let made = place.command(args);
+    let mut command = Command::new(binary);
+    command.args(made.get_args());
+    for (name, value) in made.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    as_nobody(command)
+}
+
+/// Two accounts of the system, not only two homes.
+#[test]
+fn another_account_needs_an_invite_and_reads_no_secret() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can start a process of another account");
+        return;
+    }
+    let place = Place::alone();
+    let mut ana = first(&place);
+    let theirs = place.beside();
+    let words = refused(&Run::of(nobodys(&theirs, "-n bob")));
+    assert!(words.contains("is not of this user"), "{words}");
+
+    // The homes are open to all; what is in them is not.
+    fs::set_permissions(place.home(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let state = place.publications();
+    let secrets = [
+        place.home().join(".local/share/nodeset/ana/keys"),
+        state.with_file_name("authority"),
+        state,
+    ];
+    for dir in secrets {
+        let kept = files(&dir);
+        assert!(!kept.is_empty(), "{dir:?} has secrets");
+        for file in kept {
+            let mut cat = Command::new("cat");
+            cat.arg(&file);
+            let read = as_nobody(cat).output().expect("there is a cat");
+            assert!(!read.status.success() && read.stdout.is_empty(), "{file:?} can be read");
+        }
+    }
+
+    let invite = operator(&place).invite(1);
+    let mut bob = Chat::start(nobodys(
+        &theirs,
+        &format!("--json --input json -n bob --invite {invite}"),
+    ));
+    ana.meets(&[bob.joined()]);
+    bob.say("from another account");
+    ana.wait_text("from another account");
+    ana.say("welcome");
+    bob.wait_text("welcome");
+    assert_eq!(bob.leave().1.code, Some(0));
+
+    let other = place.beside();
+    let words = refused(&Run::of(nobodys(&other, &format!("-n cyd --invite {invite}"))));
+    assert!(words.contains("the invite is used up (1 of 1)"), "{words}");
 }
