@@ -16,6 +16,12 @@ const TARPC: &str = "tarpc=warn";
 /// read: what follows from them is told as events.
 const TARPC_QUIET: &str = "tarpc=off";
 
+/// The registry that a chat serves warns of connections that are nobody's business in the talk; of what is an error it
+/// tells. In a log file, or if more is asked for, all of it stands.
+const REGISTRY_QUIET: &str = "nodeset::server=error";
+/// The end of this chat by eviction is said when it ends.
+const EVICTION: &str = "multicast::evicted=off";
+
 /// Starts logging. On a terminal with a prompt, log lines stand above it.
 pub fn start(settings: &Settings, screen: Option<Arc<Screen>>) -> Result<(), Exit> {
     let level = match (settings.quiet, settings.verbose) {
@@ -26,7 +32,12 @@ pub fn start(settings: &Settings, screen: Option<Arc<Screen>>) -> Result<(), Exi
         (false, _) => "trace",
     };
     let tarpc = if settings.verbose > 0 { TARPC } else { TARPC_QUIET };
-    let filter = EnvFilter::new(format!("{level},{tarpc}"));
+    let mut filter = format!("{level},{tarpc},{EVICTION}");
+    if settings.verbose == 0 && settings.log_file.is_none() {
+        filter += ",";
+        filter += REGISTRY_QUIET;
+    }
+    let filter = EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match (&settings.log_file, screen) {
         (Some(path), _) => {

@@ -120,10 +120,8 @@ impl Room {
                 let text = format!("this member's group ended by itself, please report it: {reason}");
                 out.tell(Body::Error(command::error("broken", text)));
             }
-            Event::Evicted => {
-                let text = "this chat was evicted: nobody hears it any more";
-                out.tell(Body::Error(command::error("evicted", text)));
-            }
+            // The chat ends with it, and says so then.
+            Event::Evicted => {}
             // Kinds that a later version of the library adds have no line yet.
             _ => {}
         }

@@ -40,7 +40,15 @@ fn is_out(mut party: Party) {
     let bob = party.bob.joined();
     let exit = party.bob.wait();
     assert_eq!(exit.code, Some(4), "{}", exit.stderr);
-    assert!(exit.stderr.contains("evicted"), "{}", exit.stderr);
+    // Once, and nowhere else.
+    let said = exit.stderr.lines().map(str::to_owned).chain(party.bob.lines());
+    let said: Vec<_> = said
+        .filter(|line| line.contains("evicted") && !line.contains(r#""type":"bye""#))
+        .collect();
+    assert_eq!(
+        said,
+        ["chat: this chat was evicted: whoever runs the registry let it in no more"]
+    );
     let last = party.bob.json().pop().expect("a last line");
     assert_eq!((&last["type"], &last["reason"]), (&"bye".into(), &"evicted".into()));
     for chat in [&party.ana, &party.cyd] {
