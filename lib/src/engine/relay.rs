@@ -6,7 +6,7 @@ use crate::engine::chain::Seal;
 use crate::engine::repair::SPANS;
 use crate::engine::roster::Slot;
 use crate::engine::seal::Taken;
-use crate::engine::{Engine, Frame, Pull, Pulled};
+use crate::engine::{Engine, Pull, Pulled};
 use crate::id::Span;
 use crate::run::{MAX_RUN, MAX_RUN_CLOCKS, Run, Sealed, Seals, encoded_bound, sealed_bound};
 
