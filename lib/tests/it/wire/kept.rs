@@ -278,6 +278,8 @@ async fn a_store_that_fails_ends_the_group_and_says_what_to_do() {
         .await
         .expect("a free port");
     let (tell, mut heard) = node.join("lobby").await.expect("joins").split();
+    // Told when it is kept: what is sent now is in another batch.
+    while !matches!(soon("an event", heard.next()).await, Some(Event::Joined { .. })) {}
     let refused = soon("refused", tell.send("too much")).await.expect_err("not kept");
     assert!(matches!(refused, SendError::NotKept | SendError::Left), "{refused}");
     let mut last = None;
