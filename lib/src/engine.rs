@@ -25,6 +25,7 @@ mod members;
 mod own;
 mod proof;
 mod ration;
+mod recall;
 pub(crate) mod receive;
 mod relay;
 pub(crate) mod repair;
@@ -92,6 +93,8 @@ pub struct Engine {
     /// An earlier life of this member, until it has joined; and its id and last seq.
     former: Option<Arc<Former>>,
     succeeds: Option<(MemberId, u64)>,
+    /// History that is asked of others.
+    recall: Option<recall::Recall>,
     window_full_since: Option<Micros>,
     timers: Timers,
     out: Vec<Output>,
@@ -225,6 +228,7 @@ impl Engine {
             stores: false,
             former: None,
             succeeds: None,
+            recall: None,
             window_full_since: None,
             timers: Timers::default(),
             out: Vec::new(),
@@ -282,6 +286,7 @@ impl Engine {
             Input::Refused { peer } => self.on_refused(peer),
             Input::Leave { reason, sent_at } => self.on_leave(reason, sent_at),
             Input::Lease { node, live } => self.on_lease(node, live),
+            Input::Recall { wants } => self.on_recall(wants),
             Input::CaughtUp => self.restart_streams(),
             Input::Tick => {}
         }
@@ -343,6 +348,7 @@ impl Engine {
             self.resume_stalled_pushes();
             self.send_heartbeats();
             self.press_join();
+            self.press_recall();
         }
         if due(&mut self.timers.exchange, self.now) {
             self.exchange_digests();

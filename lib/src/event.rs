@@ -100,6 +100,17 @@ pub enum Event {
     },
     /// This node was evicted from its cluster, so the group ended here: nobody would hear it any more. Nothing follows.
     Evicted,
+    /// Messages from before this member's join, as another member remembers them ([`Sender::recall`](crate::Sender::recall)): in
+    /// the order of their Lamport times, and of other pieces nothing is said. With a store they are kept there.
+    Recalled {
+        /// At most half a frame of them.
+        messages: Vec<crate::store::Stored>,
+    },
+    /// Nobody who is linked has more of what lies before this member's join.
+    RecallOver {
+        /// So many messages nobody had.
+        missing: u64,
+    },
     /// What this node delivered in an earlier life, and the application did not acknowledge
     /// ([`Sender::acknowledge`](crate::Sender::acknowledge)): handed out again, in the same order, before anything new.
     Replayed(Box<Event>),

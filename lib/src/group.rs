@@ -7,6 +7,7 @@ mod farewell;
 pub(crate) mod keep;
 mod mailbox;
 mod outputs;
+mod recall;
 mod shared;
 mod show;
 mod task;
@@ -153,6 +154,7 @@ pub(crate) enum Ask {
         linger: Duration,
         reply: Option<oneshot::Sender<Vec<Member>>>,
     },
+    Recall,
     Roster(oneshot::Sender<Vec<MemberState>>),
     Held(oneshot::Sender<Vec<HeldMessage>>),
     Gauges(oneshot::Sender<Gauges>),
@@ -282,7 +284,9 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
             let (after, upto) = (saved.acknowledged, saved.last_place);
             let names = former.as_ref().map(rows::names).unwrap_or_default();
             replay = (after < upto).then(|| Replay::new(of.clone(), id, (after, upto), names));
-            state.keeping = Some(Keeping::new(of.clone(), upto));
+            let kept = former.as_ref().map(|former| former.standpoint.delivered.clone());
+            let history = rows::lacking(&saved);
+            state.keeping = Some(Keeping::new(of.clone(), upto, kept.unwrap_or_default(), history));
             keeper = Some(of);
             match former {
                 Some(former) => Engine::restored(config, member, intro, seed, 0, former),
@@ -396,6 +400,13 @@ impl Sender {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| place > 0) {
             keeper.acknowledge(self.shared.id, place);
         }
+    }
+
+    /// Asks the other members for what was said before this one joined, as far as they remember it (with a store: what it
+    /// does not keep yet). It comes in pieces, as [`Event::Recalled`], is kept in the store beside what was delivered, and
+    /// is never delivered; [`Event::RecallOver`] says that nobody has more. A second call begins anew.
+    pub async fn recall(&self) {
+        let _ = self.asks.send(Ask::Recall).await;
     }
 
     /// This member.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::chain::Proof;
 use crate::clock::Clock;
 use crate::engine::frame::Frame;
+use crate::engine::restore::Sealing;
 use crate::id::{Dot, MemberId, Span};
 use crate::message::{Message, Micros};
 use crate::piece::Piece;
@@ -52,6 +53,12 @@ pub enum Input {
         /// Wall clock, microseconds since 1970; advisory.
         sent_at: u64,
     },
+    /// The application wants history: these messages, as far as they lie below this member's cut and somebody who is linked
+    /// has them. Answered by any number of `Recalled` and one `RecallOver`, later. Asked again, it begins anew.
+    Recall {
+        /// Which.
+        wants: Vec<Span>,
+    },
     /// Whether a registry vouches for a node; a member whose lease is not live may be closed when its grace is over.
     Lease {
         /// Which.
@@ -74,6 +81,16 @@ pub enum Output {
         piece: Piece,
         /// How long they were held; 0 if they were deliverable on arrival.
         held_for: Micros,
+    },
+    /// Messages from before this member's beginning, in a signed group with what proves them. They are not delivered.
+    Recalled {
+        /// Each once a `Recall`, in no order.
+        messages: Vec<(Message, Option<Sealing>)>,
+    },
+    /// Nobody who is linked has more of what was to be recalled.
+    RecallOver {
+        /// What nobody had.
+        missing: Vec<Span>,
     },
     /// Something that the application should know.
     Notice(Notice),

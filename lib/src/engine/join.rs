@@ -363,7 +363,7 @@ fn joining_found_at(phase: &Phase) -> Micros {
 }
 
 /// What is in `cut` and not in `stable`.
-fn between(stable: &Clock, cut: &Clock) -> Vec<Span> {
+pub(super) fn between(stable: &Clock, cut: &Clock) -> Vec<Span> {
     cut.iter()
         .map(|(origin, to)| Span {
             origin,
@@ -375,7 +375,7 @@ fn between(stable: &Clock, cut: &Clock) -> Vec<Span> {
 }
 
 /// Takes a span out of a list of spans.
-fn strike(list: &mut Vec<Span>, done: Span) {
+pub(super) fn strike(list: &mut Vec<Span>, done: Span) {
     let mut rest = Vec::with_capacity(list.len());
     for span in list.drain(..) {
         if span.origin != done.origin || done.to < span.from || done.from > span.to {

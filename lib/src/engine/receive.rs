@@ -148,6 +148,9 @@ impl Engine {
 
     /// Keeps what is below the cut for others' repair; takes what is above it.
     pub(super) fn keep_below(&mut self, cut: u64, slot: Slot, piece: Piece, via: Slot) {
+        if piece.last() <= cut && self.is_recalled(slot, &piece) {
+            return self.tell_recalled(slot, &piece);
+        }
         for message in piece.messages() {
             if message.dot.seq <= cut {
                 self.log.keep(slot, message);

@@ -348,6 +348,13 @@ impl Engine {
             .iter()
             .map(|&slot| (slot, self.roster[slot].delivered))
             .collect();
+        let span = |run: &Run| Span {
+            origin: run.origin(),
+            from: run.first(),
+            to: run.last(),
+        };
+        let got: Vec<Span> = pulled.runs.iter().filter(|run| !run.is_empty()).map(span).collect();
+        let lacks = [pulled.gone.clone(), pulled.never.clone()].concat();
         self.note_fetched(slot, &pulled);
         self.note_lacking(slot, &pulled);
         if self.is_signed() {
@@ -355,6 +362,7 @@ impl Engine {
         } else {
             pulled.runs.into_iter().for_each(|run| self.accept_relayed(slot, run));
         }
+        self.note_recalled(slot, &got, &lacks);
         // Where it brought something on, the rest is asked for at once.
         for (slot, delivered) in before {
             let now = self.now;

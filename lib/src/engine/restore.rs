@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Statement;
 use crate::clock::Clock;
+#[cfg(doc)]
+use crate::engine::Input;
 use crate::engine::chain::Seal;
 use crate::engine::frame::{Named, Record, Standing, View};
+use crate::engine::join::between;
 use crate::engine::roster::Slot;
 use crate::engine::{Config, Engine};
 use crate::id::{Dot, MemberId, Span};
@@ -103,6 +106,11 @@ impl Engine {
             names: self.names(),
             view: self.view(),
         }
+    }
+
+    /// What lies below its cut and was not in what it kept: history that it can ask others for ([`Input::Recall`]).
+    pub fn before(&self, kept: &Clock) -> Vec<Span> {
+        between(kept, &self.cut)
     }
 
     /// In a signed group: what its origin signed about the segment that begins with this message, as far as it is here.

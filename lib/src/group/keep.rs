@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::engine::Dam;
 use crate::event::Event;
 use crate::group::SendError;
@@ -13,7 +14,7 @@ use crate::group::backlog::Told;
 use crate::group::mailbox::{Outcome, Ticket};
 use crate::group::task::Task;
 use crate::group::turn::Answer;
-use crate::id::MemberId;
+use crate::id::{MemberId, Span};
 use crate::net::rpc::Call;
 use crate::piece::Piece;
 use crate::store::keeper::{Keeper, closed};
@@ -39,6 +40,11 @@ pub(super) struct Keeping {
     saved: Option<oneshot::Receiver<Result<(), StoreError>>>,
     /// So much waits that others' messages are not taken.
     swamped: bool,
+    /// What earlier lives had delivered.
+    pub(super) kept_before: Clock,
+    /// What lies before this member's beginning, and is not kept: the others can be asked for it.
+    pub(super) history: Vec<Span>,
+    history_changed: bool,
 }
 
 /// What waits until everything of one's own is kept.
@@ -50,7 +56,7 @@ pub(super) enum Held {
 }
 
 impl Keeping {
-    pub(super) fn new(keeper: Keeper, place: u64) -> Self {
+    pub(super) fn new(keeper: Keeper, place: u64, kept_before: Clock, history: Vec<Span>) -> Self {
         Self {
             keeper,
             dam: Dam::default(),
@@ -60,7 +66,21 @@ impl Keeping {
             knows_more: true,
             saved: None,
             swamped: false,
+            kept_before,
+            history,
+            history_changed: true,
         }
+    }
+
+    /// Something that is not one's own goes into the next batch.
+    pub(super) fn add(&mut self, cost: u64, change: Change) {
+        self.next_bytes += cost as usize;
+        self.next.push(change);
+        self.dam.note(false);
+    }
+
+    pub(super) fn note_history(&mut self) {
+        self.history_changed = true;
     }
 
     /// Ready when the batch that the store has is kept, or the store fails. Never, if it has none.
@@ -155,6 +175,9 @@ impl Task {
             changes.push(rows::standpoint(self.group, &self.engine.standpoint()));
             if std::mem::take(&mut keeping.knows_more) {
                 changes.push(rows::acquaintance(self.group, &self.engine.acquaintance()));
+            }
+            if std::mem::take(&mut keeping.history_changed) {
+                changes.push(rows::history(self.group, &keeping.history));
             }
             keeping.saved = Some(keeping.keeper.save(changes));
         }

@@ -79,6 +79,8 @@ impl Task {
                 }
             }
             Output::Push { to, batch } => self.push(to, batch),
+            Output::Recalled { messages } => self.on_recalled(messages),
+            Output::RecallOver { missing } => self.on_recall_over(missing),
             Output::Sent { dot, .. } => self.state.turn.sent(dot),
             Output::Refused { why, .. } => self.state.turn.refused(why),
             Output::Acked { by, seq } => {
@@ -130,6 +132,7 @@ impl Task {
             self.note_members();
             self.state.members_changed = false;
             self.shared.set_clock(self.engine.delivered());
+            self.note_entered();
             self.entered(Ok(()));
         }
         if message.kind == Kind::Join {

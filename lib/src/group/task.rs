@@ -258,6 +258,7 @@ impl Task {
                     .collect();
                 self.state.calls.collect(dot, asked, (collect, until), reply);
             }
+            Ask::Recall => self.recall(),
             Ask::Roster(reply) => drop(reply.send(show::roster(&self.engine))),
             Ask::Held(reply) => drop(reply.send(show::held(&self.engine, self.now()))),
             Ask::Gauges(reply) => drop(reply.send(show::gauges(&self.engine))),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::engine::{Acquaintance, Former, Sealing, Standpoint};
-use crate::id::{GroupId, MemberId};
+use crate::id::{GroupId, MemberId, Span};
 use crate::message::Message;
 use crate::store::{Change, Saved, StoreError, Stored};
 
@@ -11,6 +11,8 @@ use crate::store::{Change, Saved, StoreError, Stored};
 const STANDPOINT: &str = "standpoint";
 /// Whom it knew: written when that changed.
 const ACQUAINTANCE: &str = "acquaintance";
+/// What lies before its beginning and is not kept: written when that changed.
+const HISTORY: &str = "history";
 
 /// A delivered message as a row.
 pub(crate) fn row(message: Message, place: u64, own: bool, sealing: Option<Sealing>) -> Stored {
@@ -52,6 +54,18 @@ pub(crate) fn standpoint(group: GroupId, standpoint: &Standpoint) -> Change {
 
 pub(crate) fn acquaintance(group: GroupId, acquaintance: &Acquaintance) -> Change {
     note(group, ACQUAINTANCE, postcard::to_stdvec(acquaintance))
+}
+
+pub(crate) fn history(group: GroupId, spans: &[Span]) -> Change {
+    note(group, HISTORY, postcard::to_stdvec(spans))
+}
+
+/// What lies before the beginnings of earlier lives and is not kept.
+pub(crate) fn lacking(saved: &Saved) -> Vec<Span> {
+    let spans = saved.notes.get(HISTORY);
+    spans
+        .and_then(|spans| postcard::from_bytes(spans).ok())
+        .unwrap_or_default()
 }
 
 fn note(group: GroupId, key: &'static str, value: postcard::Result<Vec<u8>>) -> Change {

@@ -288,3 +288,84 @@ async fn a_store_that_fails_ends_the_group_and_says_what_to_do() {
     }
     assert_eq!(last, Some(Event::StoreFailed { error: full }));
 }
+
+/// One comes late, and asks the others for what was said before.
+async fn comes_late(signed: bool) {
+    const SAID: usize = 700;
+    let secret = |n: u8| signed.then_some([n; 32]);
+    let (early, late) = (MemoryStore::new(), MemoryStore::new());
+    let ana = Node::bind(options("ana", &early, secret(1)))
+        .await
+        .expect("a free port");
+    let (tell, mut heard) = ana.join("lobby").await.expect("joins").split();
+    for nth in 0..SAID {
+        soon("sent", tell.hand_over(format!("{nth:01000}")))
+            .await
+            .expect("handed over");
+    }
+    deliveries(&mut heard, SAID).await;
+    let bob = Node::bind(options("bob", &late, secret(2))).await.expect("a free port");
+    bob.meet(ana.addr());
+    let (me, mut events) = soon("in", bob.join("lobby")).await.expect("joins").split();
+    soon("said", me.send("late")).await.expect("kept");
+    deliveries(&mut heard, 1).await;
+    me.recall().await;
+    let mut recalled = 0;
+    loop {
+        match soon("history", events.next()).await.expect("goes on") {
+            Event::Recalled { messages } => recalled += messages.len(),
+            Event::RecallOver { missing } => {
+                assert_eq!(missing, 0);
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(recalled, SAID + 1, "and the join");
+    let recall = tell.recall();
+    soon("nothing lies before the founder", recall).await;
+    let over = soon("told", async {
+        loop {
+            if let Some(Event::RecallOver { missing }) = heard.next().await {
+                break missing;
+            }
+        }
+    });
+    assert_eq!(over.await, 0);
+    soon("kept", me.send("kept")).await.expect("kept");
+    deliveries(&mut heard, 1).await;
+    soon("kept", tell.send("kept")).await.expect("kept");
+    soon("ends", bob.shutdown()).await;
+    soon("ends", ana.shutdown()).await;
+    let history = |memory: &MemoryStore| {
+        let mut store = memory.open().expect("it is free");
+        let all = store
+            .read(GroupId::named("lobby"), Page::Before(None), 10_000)
+            .expect("readable");
+        let said = all
+            .into_iter()
+            .filter(|stored| stored.payload.len() >= 1000 || &stored.payload[..] == b"late");
+        said.map(|stored| {
+            (
+                stored.dot,
+                stored.lamport,
+                stored.clock,
+                stored.payload,
+                stored.proof.is_empty(),
+            )
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(history(&early).len(), SAID + 1);
+    assert!(history(&early) == history(&late), "one history");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_has_the_same_history() {
+    comes_late(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_has_the_same_signed_history() {
+    comes_late(true).await;
+}
