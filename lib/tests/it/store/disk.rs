@@ -109,14 +109,16 @@ impl File {
             return None;
         }
         let mut content = self.synced.unwrap_or_default();
-        let (last, keep) = (self.unsynced.len(), rng.below(101));
+        // Some disks lose and tear what was under way, some had written all of it and only did not say so.
+        let keep = if rng.percent(30) { 100 } else { rng.below(101) };
+        let (last, tears) = (self.unsynced.len(), rng.percent(60));
         for (nth, change) in self.unsynced.iter().enumerate() {
             if !rng.percent(keep) {
                 continue;
             }
             match change {
                 Change::Truncate(size) => content.resize(*size, 0),
-                Change::Write(at, data) if rng.percent(if nth + 1 == last { 50 } else { 20 }) => {
+                Change::Write(at, data) if tears && rng.percent(if nth + 1 == last { 50 } else { 20 }) => {
                     torn(&mut content, *at, data, rng)
                 }
                 Change::Write(at, data) => write(&mut content, *at, data),
