@@ -335,7 +335,7 @@ impl Engine {
             Frame::Greeted { attempt, too_low } => self.on_greeted(slot, attempt, too_low),
             Frame::Shown { member, key, statement } => self.on_shown(member, key, &statement),
             Frame::Proof(proof) => self.on_proof(&proof),
-            Frame::Answer { .. } | Frame::Asking { .. } => {}
+            Frame::Answer { .. } | Frame::Asking { .. } | Frame::Order { .. } => {}
         }
     }
 

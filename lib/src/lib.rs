@@ -86,6 +86,8 @@ mod net;
 mod node;
 #[cfg(feature = "net")]
 mod options;
+#[cfg(feature = "ordered")]
+pub mod ordered;
 #[cfg(feature = "net")]
 mod receipt;
 #[cfg(feature = "net")]

@@ -136,3 +136,21 @@ fn the_readme_tells_the_limits_of_the_library() {
     ];
     hold("### Of the library", &code);
 }
+
+#[cfg(feature = "ordered")]
+#[test]
+fn the_readme_tells_the_limits_of_ordered_groups() {
+    use crate::ordered::{IN_FLIGHT, KEPT, KEPT_AT_MOST, PENDING, RECORD_DOTS, WORD_BYTES};
+
+    let code = [
+        ("messages that wait for a place", number(PENDING)),
+        ("messages in one record", number(RECORD_DOTS)),
+        ("records that are not with a majority", number(IN_FLIGHT)),
+        (
+            "entries kept after everybody has them; at most",
+            format!("{}; {}", number(KEPT), number(KEPT_AT_MOST)),
+        ),
+        ("word of a sequencer", bytes(WORD_BYTES)),
+    ];
+    hold("### Of ordered groups", &code);
+}

@@ -83,6 +83,11 @@ pub enum Frame {
     },
     /// "That member signed two histories."
     Proof(Box<Proof>),
+    /// A word about the group's one order, if it has one. For the layer above, too; see the module `ordered`.
+    Order {
+        /// Opaque here.
+        word: Bytes,
+    },
 }
 
 /// How far a push stream has come.

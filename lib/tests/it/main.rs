@@ -10,6 +10,8 @@ mod lives;
 mod malice;
 mod model;
 mod mutants;
+#[cfg(feature = "ordered")]
+mod ordered;
 mod regressions;
 mod scenarios;
 mod script;

@@ -168,6 +168,7 @@ pub(crate) fn what(frame: &Frame) -> What {
         | Frame::Full { .. }
         | Frame::Answer { .. }
         | Frame::Asking { .. }
+        | Frame::Order { .. }
         | Frame::Shown { .. }
         | Frame::Proof(_) => What::Greeted,
     }
