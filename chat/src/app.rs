@@ -143,6 +143,7 @@ impl App {
     fn on_inside(&mut self, place: Place, inside: Inside, out: &mut Outputs) {
         if let Inside::Opened { me, present, reference } = inside {
             let mut room = Room::new(place.clone(), me, reference);
+            room.people.by_id = self.setup.by_id;
             room.on_present(present, out);
             self.rooms.insert(place.clone(), room);
             self.current = Some(place);
@@ -188,6 +189,11 @@ impl App {
     }
 
     fn on_answered(&mut self, place: Option<Place>, answer: Answer, reference: Option<Ref>, out: &mut Outputs) {
+        if let (Answer::History { names, .. }, Some(place)) = (&answer, &place)
+            && let Some(room) = self.rooms.get_mut(place)
+        {
+            names.iter().for_each(|member| room.people.named(member));
+        }
         let room = place.as_ref().and_then(|place| self.rooms.get(place));
         let body = match (answer, room) {
             (Answer::Peers(links), _) => Some(question::peers(&links, |member| self.id(member), reference)),

@@ -16,7 +16,7 @@ use crate::app::clean;
     after_help = "Without a command: join. Without --registry and --peer: the registry on 127.0.0.1:7420, \
 which this instance serves itself if nobody does.\n\
 Exit codes: 0 left cleanly, 1 unexpected, 2 usage, 3 nobody can be reached, 4 refused, 5 not confirmed by everyone in time, \
-6 a room was not created or closed, 7 profile in use, 130 interrupted."
+6 a room was not created or closed, 7 profile in use or store damaged, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do; to join is the default.
@@ -42,6 +42,10 @@ pub enum Command {
     Rooms,
     /// Look whether everything is there that a chat needs, and say what to do where it is not
     Doctor,
+    /// Print what was said in a room, from the profile's history; a chat may run meanwhile
+    History(History),
+    /// Print all that was said in a room, in a form for other programs
+    Export(Export),
     /// Print every setting and where it comes from
     Config,
     /// Print shell completions
@@ -76,6 +80,37 @@ pub struct Tail {
     /// End after so many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+}
+
+/// `chat history`
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct History {
+    /// Only messages that have all of these words
+    #[arg(short, long, value_name = "TEXT")]
+    pub grep: Option<String>,
+    /// Only what this peer said: a nick, or an id like bob#c0de44aa
+    #[arg(long, value_name = "PEER")]
+    pub from: Option<String>,
+    /// Only what was sent since then: 2026-11-21, 2026-11-21T10:02, or how long ago: 2h
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only the last so many messages
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The order that is the same for everybody, or the one in which messages were delivered here [default: canonical]
+    #[arg(long, value_name = "ORDER", value_parser = PossibleValuesParser::new(["canonical", "delivery"]))]
+    pub order: Option<String>,
+    /// Put what `chat export -f jsonl` wrote into that file back into the history
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["grep", "from", "since", "limit", "order"])]
+    pub restore: Option<PathBuf>,
+}
+
+/// `chat export`
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct Export {
+    /// Lines of JSON, which `chat history --restore` reads back, or of text
+    #[arg(short, long, value_name = "FORMAT", default_value = "jsonl", value_parser = PossibleValuesParser::new(["jsonl", "text"]))]
+    pub format: String,
 }
 
 /// Values as they were given, before anything is checked.
@@ -132,7 +167,22 @@ pub struct Flags {
     /// Profile whose data is used; one process at a time [default: the nick]
     #[arg(long, global = true, env = "CHAT_PROFILE", value_name = "NAME")]
     pub profile: Option<String>,
-    /// Use no profile
+    /// Where messages are kept: a file, or postgres://USER@HOST/DATABASE [default: history.db of the profile]
+    #[arg(
+        long,
+        global = true,
+        env = "CHAT_STORE",
+        hide_env_values = true,
+        value_name = "PLACE"
+    )]
+    pub store: Option<String>,
+    /// How much of each room is kept, as in 64MiB or 2GiB; the oldest messages go first [default: 1GiB]
+    #[arg(long, global = true, env = "CHAT_HISTORY_SIZE", value_name = "SIZE")]
+    pub history_size: Option<String>,
+    /// How old messages may become, as in 30d; the oldest go first [default: as old as they like]
+    #[arg(long, global = true, env = "CHAT_HISTORY_AGE", value_name = "DUR")]
+    pub history_age: Option<String>,
+    /// Use no profile, and keep nothing
     #[arg(long, global = true)]
     pub ephemeral: bool,
     /// Configuration file [default: nodeset/chat.toml in the XDG configuration directory]
@@ -165,7 +215,7 @@ pub struct Flags {
     /// How long a silent member counts before it may be given up [default: 60s]
     #[arg(long, global = true, env = "CHAT_GRACE", value_name = "DUR")]
     pub grace: Option<String>,
-    /// Most messages from before the join to show. Nobody keeps a history yet, so there are none
+    /// Most messages of the profile's history to show at a join [default: 20]
     #[arg(long, global = true, env = "CHAT_BACKLOG", value_name = "N")]
     pub backlog: Option<u64>,
     /// Send lines that begin with a slash as they are

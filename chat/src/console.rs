@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::app::line::Line;
 use screen::Screen;
@@ -32,6 +32,7 @@ pub enum Item {
 #[derive(Clone, Debug)]
 pub struct Console {
     items: mpsc::Sender<Item>,
+    written: watch::Receiver<u64>,
 }
 
 /// Resolves when everything is written and every `Console` is gone.
@@ -42,6 +43,7 @@ pub struct Written(oneshot::Receiver<()>);
 pub fn start(screen: Option<Arc<Screen>>) -> (Console, Written) {
     let (items, mut queue) = mpsc::channel(QUEUE);
     let (tell_written, written) = oneshot::channel();
+    let (count, counted) = watch::channel(0);
     std::thread::spawn(move || {
         let mut n = 0;
         while let Some(item) = queue.blocking_recv() {
@@ -59,17 +61,27 @@ pub fn start(screen: Option<Arc<Screen>>) -> (Console, Written) {
             if result.is_err() {
                 break; // closing the queue tells the session
             }
+            count.send_modify(|count| *count += 1);
         }
         drop(queue);
         let _ = tell_written.send(());
     });
-    (Console { items }, Written(written))
+    let console = Console {
+        items,
+        written: counted,
+    };
+    (console, Written(written))
 }
 
 impl Console {
     /// Room for one line; nothing if stdout was closed.
     pub async fn room(&self) -> Option<mpsc::Permit<'_, Item>> {
         self.items.reserve().await.ok()
+    }
+
+    /// How many lines were written, as it grows.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
     }
 
     /// Waits until stdout is closed: at a failed write, or at once if it is a pipe whose reader went away.

@@ -21,6 +21,8 @@ pub enum Exit {
     Aborted(String),
     /// The profile is used by another process.
     ProfileInUse(String),
+    /// The store is in use, damaged, or cannot be written.
+    Store(String),
     /// SIGINT in line mode; the leave was announced.
     Interrupted,
 }
@@ -36,7 +38,7 @@ impl Exit {
             Self::Refused(_) => 4,
             Self::Unconfirmed(_) => 5,
             Self::Aborted(_) => 6,
-            Self::ProfileInUse(_) => 7,
+            Self::ProfileInUse(_) | Self::Store(_) => 7,
             Self::Interrupted => 130,
         }
     }
@@ -50,7 +52,8 @@ impl Exit {
             | Self::Alone(text)
             | Self::Refused(text)
             | Self::Aborted(text)
-            | Self::ProfileInUse(text) => Some(format!("chat: {text}")),
+            | Self::ProfileInUse(text)
+            | Self::Store(text) => Some(format!("chat: {text}")),
             Self::Unconfirmed(names) => Some(format!("chat: not confirmed in time by {}", names.join(", "))),
         }
     }

@@ -4,7 +4,7 @@ use crate::app::{charter, command, outbox, people, room, text};
 use crate::console::editor;
 use crate::control;
 use crate::settings::{self, file};
-use crate::{input, names, profile};
+use crate::{history, input, names, profile};
 use readme::{bytes, hold, number, time};
 
 #[path = "../../testing/limits.rs"]
@@ -41,6 +41,15 @@ fn the_readme_tells_the_limits_of_the_chat() {
         ("leave", time(settings::LINGER)),
         ("grace", time(settings::GRACE)),
         ("configuration file", bytes(file::FILE_MAX as usize)),
+        (
+            "messages that `history` finds by words or counts from the end",
+            number(history::FOUND_MAX),
+        ),
+        (
+            "messages that `/history` tells; that are told at a join",
+            two(number(command::HISTORY_MAX), number(history::store::BACKLOG_MAX)),
+        ),
+        ("line of an export", bytes(history::LINE_MAX as usize)),
     ];
     hold("### Of the chat", &code);
 }

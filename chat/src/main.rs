@@ -13,6 +13,7 @@ mod control;
 mod credentials;
 mod doctor;
 mod exit;
+mod history;
 mod input;
 #[cfg(test)]
 mod limits;
@@ -79,6 +80,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Exit {
         Command::Send(send) => Some(Job::Send(send)),
         Command::Tail(tail) => Some(Job::Tail(tail)),
         Command::Who | Command::Rooms | Command::Doctor | Command::Config => None,
+        Command::History(_) | Command::Export(_) => None,
     };
     let settings = match settings::settle(cli.flags, matches) {
         Ok(settings) => settings,
@@ -89,6 +91,8 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Exit {
         (None, Some(Command::Who)) => with_runtime(|| who::run(&settings, "who")).unwrap_or_else(|exit| exit),
         (None, Some(Command::Rooms)) => with_runtime(|| who::run(&settings, "rooms")).unwrap_or_else(|exit| exit),
         (None, Some(Command::Doctor)) => with_runtime(|| doctor::run(&settings)).unwrap_or_else(|exit| exit),
+        (None, Some(Command::History(wanted))) => history::run(&settings, &wanted),
+        (None, Some(Command::Export(wanted))) => history::export(&settings, &wanted),
         (None, _) => config(&settings),
     }
 }
@@ -158,11 +162,13 @@ fn prepare(settings: &mut Settings, job: &Job, text: &str) -> Option<Vec<Typed>>
         Job::Join => None,
         Job::Tail(_) => {
             settings.ephemeral = true;
+            settings.store = None;
             settings.stay = true;
             Some(Vec::new())
         }
         Job::Send(send) => {
             settings.ephemeral = true;
+            settings.store = None;
             let line = serde_json::json!({ "do": "send", "text": text, "reply_to": send.reply_to });
             Some(vec![Typed::Line(line.to_string()), Typed::End])
         }

@@ -6,6 +6,7 @@ mod coordinated;
 mod council;
 mod drive;
 mod ending;
+mod kept;
 mod peers;
 mod rooms;
 mod show;
@@ -63,6 +64,7 @@ pub enum Cause {
     Refused,
     Evicted,
     Broken,
+    StoreFailed,
 }
 
 impl Cause {
@@ -79,6 +81,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Evicted => "evicted",
             Self::Broken => "broken",
+            Self::StoreFailed => "store_failed",
         }
     }
 }
@@ -108,13 +111,15 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
             Signals::new().map_err(|error| Exit::Unexpected(format!("cannot listen for signals: {error}")))?;
         let claim = profile::claim(&settings)?;
         let credentials = Arc::new(Credentials::open(&settings)?);
-        let node = start::bind(&settings, &claim.nick, &credentials).await?;
+        let store = kept::open(&settings, claim.directory.is_some()).await?;
+        let node = start::bind(&settings, &claim.nick, &credentials, store).await?;
         Ok((signals, claim, credentials, node))
     };
     let (mut signals, claim, credentials, node) = match prepared.await {
         Ok(prepared) => prepared,
         Err(exit) => return Ended { exit, hasty: false },
     };
+    kept::keep_in_bounds(&node, settings.keep);
     let mut show = Show::new(&settings, &job, &claim.nick, &node, console);
     show.hello();
     if let Some(notice) = &claim.notice {

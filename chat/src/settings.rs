@@ -15,6 +15,7 @@ use crate::app::clean;
 use crate::app::text::Stamp;
 use crate::cli::Flags;
 use crate::exit::Exit;
+use crate::history::store;
 use crate::names;
 use file::File;
 
@@ -28,6 +29,9 @@ const REGISTRY_PORT: u16 = 7420;
 pub const LINGER: Duration = Duration::from_secs(5);
 /// How long a silent member counts: longer than a restart or a lid that is closed for a moment.
 pub const GRACE: Duration = Duration::from_secs(60);
+
+/// Messages of the history that are told at a join: a screenful.
+const BACKLOG: &str = "20";
 
 /// Longest time that can be asked for: what is added to the clock must not overflow it.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -65,6 +69,12 @@ pub struct Settings {
     pub ephemeral: bool,
     /// Where the profile keeps its keys; none without a profile.
     pub keys: Option<PathBuf>,
+    /// Where messages are kept; none: nowhere.
+    pub store: Option<store::Place>,
+    /// How much of each room is kept, and for how long.
+    pub keep: store::Keep,
+    /// Messages of the history that are told at a join, at most.
+    pub backlog: usize,
     /// How to be let in by a registry of somebody else, once.
     pub invite: Option<String>,
     pub room: String,
@@ -155,7 +165,18 @@ impl Table<'_> {
             .any(|back| self.rows[self.rows.len() - 1 - back].2 != Source::Default);
         let ephemeral = self.switch("ephemeral", flags.ephemeral, file.ephemeral);
         let data = xdg("XDG_DATA_HOME", ".local/share").filter(|_| !ephemeral && !names::is_dots(&profile));
-        let keys = data.map(|data| data.join(&profile).join("keys"));
+        let data = data.map(|data| data.join(&profile));
+        let keys = data.as_ref().map(|data| data.join("keys"));
+        let store = self.store(flags.store, file.store, data.filter(|_| !ephemeral), ephemeral);
+        let size = self.text("history_size", flags.history_size, file.history_size, store::KEEP);
+        let age = self.text("history_age", flags.history_age, file.history_age, "");
+        let keep = store::Keep::read(&size, &age)?;
+        let backlog = (
+            flags.backlog.map(|n| n.to_string()),
+            file.backlog.map(|n| n.to_string()),
+        );
+        let backlog = self.text("backlog", backlog.0, backlog.1, BACKLOG).parse();
+        let backlog = backlog.unwrap_or(usize::MAX).min(store::BACKLOG_MAX);
         let by_flag = self.source("invite", flags.invite.is_some(), false) == Source::Flag;
         let invite = flags.invite.filter(|invite| by_flag || !invite.is_empty());
         // The text itself is a secret.
@@ -197,6 +218,9 @@ impl Table<'_> {
             profile,
             ephemeral,
             keys,
+            store,
+            keep,
+            backlog,
             invite,
             room,
             listen,
@@ -216,6 +240,26 @@ impl Table<'_> {
             log_file: flags.log_file.or(file.log_file),
             rows: std::mem::take(&mut self.rows),
         })
+    }
+
+    /// Where messages are kept: what was named, or the profile's own file.
+    fn store(
+        &mut self,
+        flag: Option<String>,
+        file: Option<String>,
+        profile: Option<PathBuf>,
+        ephemeral: bool,
+    ) -> Option<store::Place> {
+        let source = self.source("store", flag.is_some(), file.is_some());
+        let named = flag
+            .or(file)
+            .filter(|text| !text.is_empty())
+            .map(|text| store::Place::of(&text));
+        let standard = profile.map(|data| store::Place::File(data.join("history.db")));
+        let store = named.or(standard).filter(|_| !ephemeral);
+        let shown = store.as_ref().map(store::Place::shown).unwrap_or_default();
+        self.rows.push(("store", shown, source));
+        store
     }
 
     fn text(&mut self, name: &'static str, flag: Option<String>, file: Option<String>, default: &str) -> String {

@@ -121,6 +121,7 @@ impl App {
         let room = self.room(place)?;
         let message = |id: String| message(room, &id);
         Ok(match command {
+            Command::History { limit, text } => Question::History { limit, text },
             Command::Clock => Question::Clock,
             Command::Held => Question::Held,
             Command::Why { id } => Question::Why(message(id)?),

@@ -9,6 +9,10 @@ use crate::post::Kind;
 
 /// Longest reason of a leave, in characters: it stands in one line on everyone's screen.
 pub const REASON_MAX: usize = 256;
+/// Messages that `/history` tells, if it is not told how many: a screenful.
+const HISTORY: usize = 20;
+/// The most that it tells: `chat history` tells all.
+pub const HISTORY_MAX: usize = 1000;
 /// Longest part of an unknown command's name that an error repeats.
 const ECHO_MAX: usize = 32;
 
@@ -40,6 +44,11 @@ pub enum Command {
         room: Option<String>,
     },
     Rooms,
+    /// The last messages of a room, or those of the last in which words occur.
+    History {
+        limit: usize,
+        text: Option<String>,
+    },
     Who,
     Clock,
     Held,
@@ -119,6 +128,12 @@ pub const COMMANDS: &[Entry] = &[
         "the rooms that you are in, and what you have not seen",
     ),
     entry("who", "/who", "who is here"),
+    entry(
+        "history",
+        "/history [N|TEXT]",
+        "the last N messages that are kept, or the last ones with these words",
+    ),
+    entry("search", "/search TEXT", "the last messages with these words"),
     entry("clock", "/clock", "what you have delivered, as a vector clock"),
     entry(
         "stamp",
@@ -243,6 +258,11 @@ fn build(entry: &'static Entry, argument: &str) -> Result<Command, Error> {
         },
         "rooms" => Command::Rooms,
         "who" => Command::Who,
+        "history" => history(argument),
+        "search" => Command::History {
+            limit: HISTORY,
+            text: Some(needed(argument)?),
+        },
         "clock" => Command::Clock,
         "held" => Command::Held,
         "why" => Command::Why { id: needed(argument)? },
@@ -277,6 +297,18 @@ fn create(entry: &Entry, argument: &str) -> Result<Create, Error> {
         return Err(error("missing_argument", format!("usage: {}", entry.usage)));
     }
     Ok(create)
+}
+
+/// `/history 50` or `/history lunch`
+fn history(argument: &str) -> Command {
+    let (limit, text) = match argument.parse() {
+        Ok(limit) => (limit, None),
+        Err(_) => (HISTORY, (!argument.is_empty()).then(|| argument.to_owned())),
+    };
+    Command::History {
+        limit: limit.min(HISTORY_MAX),
+        text,
+    }
 }
 
 /// `/part #ops see you`: a first word with `#` names the room.
@@ -399,6 +431,14 @@ mod tests {
         ] {
             assert_eq!(command(line), leave, "{line}");
         }
+        let history = |limit, text: Option<&str>| Command::History {
+            limit,
+            text: text.map(str::to_owned),
+        };
+        assert_eq!(command("/hi 5"), history(5, None));
+        assert_eq!(command("/history two words"), history(HISTORY, Some("two words")));
+        assert_eq!(command("/history 99999"), history(HISTORY_MAX, None));
+        assert_eq!(command("/search 5"), history(HISTORY, Some("5")));
         assert_eq!(refusal("/w"), "/w could be /who or /why; /help lists them");
     }
 

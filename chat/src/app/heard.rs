@@ -122,6 +122,7 @@ impl Room {
             }
             // The chat ends with it, and says so then.
             Event::Evicted => {}
+            Event::StoreFailed { error } => out.tell(Body::Error(command::error("store_failed", error.to_string()))),
             // Kinds that a later version of the library adds have no line yet.
             _ => {}
         }

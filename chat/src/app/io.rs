@@ -24,6 +24,8 @@ pub struct Setup {
     pub registry: Option<String>,
     /// What stands behind each message, at first.
     pub stamp: text::Stamp,
+    /// People are shown by their ids, whoever else is there: then a line is the same on every screen.
+    pub by_id: bool,
     /// Lines that begin with a slash are only text.
     pub no_commands: bool,
 }

@@ -65,6 +65,7 @@ pub enum Body {
     Peers(Peers),
     Status(Status),
     Rooms(Rooms),
+    History(History),
     Stamp(StampMode),
     Help(Help),
 }
@@ -107,6 +108,7 @@ impl Body {
             | Self::Made(Made { place, .. })
             | Self::Who(Who { place, .. })
             | Self::Clock(ClockNow { place, .. })
+            | Self::History(History { place, .. })
             | Self::Waiting(Waiting { place, .. })
             | Self::Why(Why { place, .. })
             | Self::Info(Info { place, .. }) => place,
@@ -169,6 +171,7 @@ impl Body {
             Self::Peers(_) => "peers",
             Self::Status(_) => "status",
             Self::Rooms(_) => "rooms",
+            Self::History(_) => "history",
             Self::Stamp(_) => "stamp",
             Self::Help(_) => "help",
         }

@@ -14,6 +14,8 @@ pub const PEOPLE_MAX: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct People {
     me: MemberId,
+    /// Everyone is shown by id.
+    pub(super) by_id: bool,
     known: BTreeMap<MemberId, Known>,
     /// How many present people share a name: decides whether the name alone tells who is meant.
     present_names: BTreeMap<String, usize>,
@@ -51,6 +53,7 @@ impl People {
     pub fn new(me: Member) -> Self {
         let mut people = Self {
             me: me.id,
+            by_id: false,
             known: BTreeMap::new(),
             present_names: BTreeMap::new(),
         };
@@ -156,7 +159,7 @@ impl People {
         let namesakes = self.present_names.get(&known.name).copied().unwrap_or(0);
         let others = namesakes - usize::from(known.present && namesakes > 0);
         let name = clean::name(&known.name);
-        if others > 0 || known.name.is_empty() {
+        if others > 0 || known.name.is_empty() || self.by_id {
             format!("{name}#{}", member.short())
         } else {
             name

@@ -2,21 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, MemberId, MemberState};
+use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, Member, MemberId, MemberState};
 
+use super::Said;
 use super::command::{self, COMMANDS};
 use super::line::{
-    At, Body, ClockNow, Help, HelpLine, Info, MemberLine, Missing, PeerLine, Peers, Ref, RegistryLine, StampMode,
-    Waiting, WaitingMessage, Where, Who, Why, WhyState,
+    At, Body, ClockNow, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers, Ref,
+    RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
 };
 use super::people::People;
 use super::text::Stamp;
 use crate::post::Post;
 
 /// What to find out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Question {
     Who,
+    /// The last messages that are kept, or the last ones with these words.
+    History {
+        limit: usize,
+        text: Option<String>,
+    },
     Clock,
     Held,
     Why(Dot),
@@ -46,6 +52,13 @@ pub enum Answer {
     },
     Why(Dot, Explanation),
     Info(Dot, Explanation),
+    /// Messages as they are kept, and names of whoever they mention.
+    History {
+        messages: Vec<Said>,
+        names: Vec<Member>,
+    },
+    /// Something was asked that there is no store, or no readable one, to answer; why.
+    NotKept(String),
     Peers(Vec<Link>),
     Status {
         registries: Vec<RegistryLine>,
@@ -79,7 +92,39 @@ impl Context<'_> {
             Answer::Held { held, messages } => self.held(held, &messages, reference),
             Answer::Why(dot, explanation) => self.why(dot, explanation, reference),
             Answer::Info(dot, explanation) => self.info(dot, explanation, reference),
+            Answer::History { messages, .. } => self.history(messages, reference),
+            Answer::NotKept(why) => Body::Error(Error {
+                reference,
+                ..command::error("no_history", why)
+            }),
             Answer::Peers(_) | Answer::Status { .. } => return None,
+        })
+    }
+
+    fn history(&self, messages: Vec<Said>, reference: Option<Ref>) -> Body {
+        let message = |said: Said| {
+            let post = said.post.ok()?;
+            Some(Message {
+                id: self.people.message_id(said.stamp.dot),
+                place: self.at.clone(),
+                from: self.people.person(said.from.id),
+                kind: post.kind,
+                text: post.text,
+                reply_to: post.reply_to.map(|dot| self.people.message_id(dot)),
+                lamport: said.stamp.lamport,
+                clock: self.people.vector(&said.stamp.clock),
+                sent_at: utc_of_micros(said.stamp.sent_at),
+                held_ms: 0,
+                concurrent: Vec::new(),
+                own: said.from.id == self.people.me(),
+                mention: false,
+                replay: true,
+            })
+        };
+        Body::History(History {
+            reference,
+            place: self.at.clone(),
+            messages: messages.into_iter().filter_map(message).collect(),
         })
     }
 

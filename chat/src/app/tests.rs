@@ -112,6 +112,7 @@ impl Stage {
             addr: "127.0.0.1:4000".into(),
             registry: Some("127.0.0.1:7420".into()),
             stamp: text::Stamp::Vector,
+            by_id: false,
             no_commands: false,
         };
         let mut stage = Self {

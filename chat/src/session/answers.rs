@@ -3,6 +3,7 @@
 use multicast::{Gauges, MemberState, Node, NodeId};
 
 use super::drive::Session;
+use super::{kept, rooms};
 use crate::app::line::RegistryLine;
 use crate::app::place::Place;
 use crate::app::question::{Answer, Question};
@@ -30,6 +31,13 @@ impl Session {
         let sender = &room?.sender;
         Some(match question {
             Question::Who | Question::Peers | Question::Status => who(sender.roster().await, &self.node),
+            Question::History { limit, text } => {
+                let group = rooms::group_name(place?, room?.key);
+                match kept::history(&self.node, &group, sender, limit, text).await {
+                    Ok((messages, names)) => Answer::History { messages, names },
+                    Err(why) => Answer::NotKept(why),
+                }
+            }
             Question::Clock => Answer::Clock {
                 delivered: sender.clock(),
                 stable: sender.stable(),

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use multicast::{Event, Member, Node, Receipt, SendError};
+use multicast::store::Stored;
+use multicast::{Clock, Delivery, Event, Member, Node, Receipt, SendError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::asked;
 use super::council::{Council, News, Proposed};
 use super::ending::Leaving;
+use super::kept::{self, Cursor};
 use super::rooms::{self, Rooms};
 use super::show::Show;
 use super::signals::{Signal, Signals};
@@ -22,6 +24,8 @@ use crate::app::line::Ref;
 use crate::app::place::Place;
 use crate::app::{Input, Inside, Output, Said, command};
 use crate::control::server::{Heard, Server};
+use crate::exit::Exit;
+use crate::history;
 use crate::input::Typed;
 use crate::post::Post;
 use crate::registries::Registries;
@@ -67,13 +71,19 @@ pub struct Session {
     /// Of the last message in each room: they tell when to look at the rosters.
     pub(super) receipts: BTreeMap<Place, Receipt>,
     pub(super) roster_at: Option<Instant>,
+    /// What was shown, for the store.
+    pub(super) cursor: Cursor,
     output_closed: Option<Pending<()>>,
     pub(super) leaving: Option<Leaving>,
     pub(super) control: Option<Server>,
+    /// Why nothing more can be kept.
+    pub(super) store_failed: Option<Exit>,
 }
 
 enum Step {
-    Told { open: bool },
+    Told {
+        open: bool,
+    },
     OutputClosed,
     Signal(Signal),
     Event(Place, Option<Event>),
@@ -84,6 +94,8 @@ enum Step {
     Council(News),
     Proposed(Proposed),
     Progress,
+    /// Something that was waited for has been written to stdout.
+    Shown,
     LookAtRoster,
     Notice(String),
     Explain,
@@ -120,9 +132,11 @@ impl Session {
             joining: None,
             receipts: BTreeMap::new(),
             roster_at: None,
+            cursor: Cursor::new(&console),
             output_closed: Some(Box::pin(console.closed())),
             leaving: None,
             control: None,
+            store_failed: None,
         };
         session.on_entered((started.place, started.key), started.entered, None, false);
         session
@@ -131,6 +145,7 @@ impl Session {
     pub async fn run(mut self) -> Ended {
         loop {
             let step = self.step().await;
+            self.acknowledge();
             match step {
                 Step::Left(unconfirmed) => return self.on_left(unconfirmed).await,
                 Step::Event(place, None) if !self.on_silence(&place) => {
@@ -167,6 +182,7 @@ impl Session {
             typed = self.typed.recv(), if reads => Step::Typed(typed.unwrap_or(Typed::End)),
             () = rooms::progress(&mut self.receipts), if waits && self.roster_at.is_none() => Step::Progress,
             () = at(self.roster_at), if idle => Step::LookAtRoster,
+            () = self.cursor.written() => Step::Shown,
             Some(notice) = self.notices.recv(), if idle => Step::Notice(notice),
             () = at(explain_at), if idle => Step::Explain,
             unconfirmed = maybe(done) => Step::Left(unconfirmed),
@@ -179,7 +195,7 @@ impl Session {
             Step::Told { open: false } | Step::OutputClosed => self.on_output_closed(),
             Step::Signal(signal) => self.on_signal(signal),
             Step::Event(place, Some(event)) => self.on_event(&place, event),
-            Step::Event(_, None) => {}
+            Step::Event(_, None) | Step::Shown => {}
             Step::Typed(typed) => self.on_typed(typed).await,
             Step::Control(heard) => self.on_control(heard).await,
             Step::Sent(attempt) => self.on_sent(attempt),
@@ -200,18 +216,21 @@ impl Session {
         if let Some(room) = self.rooms.get_mut(place) {
             room.shown(&event);
         }
-        let over = match event {
+        let event = match event {
+            Event::Replayed(event) => return self.on_replayed(place, *event),
+            event => event,
+        };
+        let over = match &event {
+            Event::StoreFailed { error } => {
+                self.store_failed = Some(history::store::exit(error));
+                Some(Cause::StoreFailed)
+            }
             Event::Broken { .. } => Some(Cause::Broken),
             Event::Evicted => Some(Cause::Evicted),
             _ => None,
         };
         let inside = match event {
-            Event::Delivered(delivery) => Inside::Said(Said {
-                stamp: delivery.stamp(),
-                held_ms: delivery.held_for.as_millis() as u64,
-                post: Post::decode(&delivery.payload),
-                from: delivery.from,
-            }),
+            Event::Delivered(delivery) => said(delivery),
             other => Inside::Heard(other),
         };
         self.inside(place, inside);
@@ -222,6 +241,32 @@ impl Session {
             && tail.count.is_some_and(|count| self.show.messages() >= count)
         {
             self.leave(Cause::Counted, String::new(), SIGNAL_LINGER);
+        }
+    }
+
+    /// What was kept before this member joined.
+    pub(super) fn on_kept(&mut self, place: &Place, stored: Stored) {
+        self.name_all(place, &stored.clock);
+        let named = |id| self.rooms.get(place)?.sender.name_of(id);
+        let from = Member {
+            id: stored.dot.origin,
+            name: named(stored.dot.origin).unwrap_or_else(|| "".into()),
+        };
+        self.inside(place, Inside::Said(kept::said(stored, from)));
+    }
+
+    /// What was delivered in an earlier life, and not shown for certain: it is told again, before all else. Who came and
+    /// went then is of no use now.
+    fn on_replayed(&mut self, place: &Place, event: Event) {
+        match event {
+            Event::Delivered(delivery) => {
+                self.name_all(place, delivery.clock());
+                self.inside(place, said(delivery));
+            }
+            Event::Joined { member, .. } | Event::Left { member, .. } => {
+                self.inside(place, Inside::Named(vec![member]))
+            }
+            _ => {}
         }
     }
 
@@ -237,6 +282,10 @@ impl Session {
             }
             _ => return,
         };
+        self.name_all(place, clock);
+    }
+
+    fn name_all(&mut self, place: &Place, clock: &Clock) {
         let strangers = self.show.app().strangers(place, clock);
         let Some(room) = self.rooms.get(place).filter(|_| !strangers.is_empty()) else {
             return;
@@ -367,6 +416,15 @@ impl Session {
         self.show.give_up();
         self.leave(Cause::OutputClosed, String::new(), SIGNAL_LINGER);
     }
+}
+
+fn said(delivery: Delivery) -> Inside {
+    Inside::Said(Said {
+        stamp: delivery.stamp(),
+        held_ms: delivery.held_for.as_millis() as u64,
+        post: Post::decode(&delivery.payload),
+        from: delivery.from,
+    })
 }
 
 async fn news(council: Option<&mut Council>) -> News {

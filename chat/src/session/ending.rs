@@ -1,5 +1,6 @@
 //! Ending: goodbye, the last lines, and what the shell is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use multicast::Member;
@@ -17,6 +18,8 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// How long connections to the control socket may take to read the last lines.
 const LAST_TOLD: Duration = Duration::from_secs(1);
+/// How long the store may take to be closed.
+const CLOSED: Duration = Duration::from_secs(2);
 
 /// How late the end of a goodbye may be.
 const OVERDUE: Duration = Duration::from_secs(5);
@@ -94,7 +97,7 @@ impl Session {
     pub(super) async fn end(mut self, cause: Cause, unconfirmed: Vec<Member>, lacking: Vec<Member>) -> Ended {
         let exit = match (&self.job, self.show.take_error()) {
             (Job::Send(_), Some(error)) => Exit::Usage(error),
-            _ => verdict(cause, &lacking),
+            _ => self.store_failed.take().unwrap_or_else(|| verdict(cause, &lacking)),
         };
         let exit = match (exit, self.aborted.take()) {
             (Exit::Clean, Some(why)) => Exit::Aborted(why),
@@ -130,6 +133,11 @@ impl Session {
         if let Some(control) = self.control.take() {
             control.finish(LAST_TOLD).await;
         }
+        self.acknowledge_all().await;
         self.registries.stopped().await;
+        drop(self.rooms);
+        if let Some(node) = Arc::into_inner(self.node) {
+            let _ = timeout(CLOSED, node.shutdown()).await;
+        }
     }
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{join_all, select_all};
+use multicast::store::Stored;
 use multicast::{Dot, Event, Events, JoinError, Member, MemberId, MemberState, Node, Receipt, Sender, Stamp};
 use tokio::time::timeout;
 
 use super::drive::Session;
+use super::kept;
 use crate::app::charter::Key;
 use crate::app::line::Ref;
 use crate::app::place::Place;
@@ -21,6 +23,8 @@ use crate::app::{Input, Inside, command};
 pub(super) struct Entered {
     pub(super) sender: Sender,
     events: Events,
+    /// What was kept before, the earliest first, and not what is among the first events.
+    backlog: Vec<Stored>,
     /// What was delivered up to this member's own join.
     first: Vec<Event>,
     present: Vec<MemberState>,
@@ -38,19 +42,28 @@ pub(super) struct Attempt {
 }
 
 /// Joins a group: of a room that was created, or the one of that name. Dropping the future gives the join up.
-pub(super) async fn enter(node: &Node, place: &Place, key: Option<Key>) -> Result<Entered, JoinError> {
-    let Place::Room(name) = place;
-    let created = key.map(Key::group);
-    let (sender, mut events) = node.join(created.as_ref().unwrap_or(name)).await?.split();
+pub(super) async fn enter(node: &Node, place: &Place, key: Option<Key>, backlog: usize) -> Result<Entered, JoinError> {
+    let group = group_name(place, key);
+    let mut backlog = kept::backlog(node, &group, backlog).await;
+    let (sender, mut events) = node.join(&group).await?.split();
     let (first, own) = up_to_own_join(&mut events, sender.me().id).await;
     let roster = sender.roster().await;
+    let again: BTreeSet<_> = first.iter().filter_map(replayed).collect();
+    backlog.retain(|stored| !again.contains(&stored.dot));
     Ok(Entered {
+        backlog,
         present: present(&roster, &first, own.as_ref()),
         sender,
         events,
         first,
         roster,
     })
+}
+
+/// The name of a place's group.
+pub(super) fn group_name(place: &Place, key: Option<Key>) -> String {
+    let Place::Room(name) = place;
+    key.map_or_else(|| name.clone(), Key::group)
 }
 
 /// A group that this instance is in.
@@ -64,6 +77,8 @@ pub(super) struct Room {
     /// The numbers of the last message that was sent, and of the last own one that was shown.
     own_sent: u64,
     own_shown: u64,
+    /// Up to there everything was handed to the model, in the store's count.
+    pub(super) taken: u64,
     /// Who was there when that was last looked at.
     pub(super) roster: Vec<MemberState>,
     /// This member said goodbye to this room alone.
@@ -130,6 +145,7 @@ impl Rooms {
                 let Some(events) = &mut room.events else { continue };
                 if let Poll::Ready(event) = events.poll_next_unpin(context) {
                     self.turn = at + 1;
+                    room.taken = room.taken.max(events.place());
                     if event.is_none() {
                         room.events = None;
                     }
@@ -146,6 +162,12 @@ impl Rooms {
         self.rooms
             .iter()
             .all(|room| room.own_sent <= room.own_shown && !room.parting)
+    }
+
+    /// How far each group's events were taken.
+    pub(super) fn taken(&self) -> Vec<(Sender, u64)> {
+        let rooms = self.rooms.iter().filter(|room| room.taken > 0);
+        rooms.map(|room| (room.sender.clone(), room.taken)).collect()
     }
 
     /// Whether some group has not told everything.
@@ -211,6 +233,7 @@ impl Session {
         let Entered {
             sender,
             events,
+            backlog,
             first,
             present,
             roster,
@@ -219,6 +242,7 @@ impl Session {
         self.rooms.rooms.push(Room {
             place: place.clone(),
             key,
+            taken: events.place(),
             sender,
             events: Some(events),
             own_sent: 0,
@@ -231,6 +255,7 @@ impl Session {
             self.inside(&place, Inside::Made);
         }
         self.inside(&place, Inside::Roster(roster));
+        backlog.into_iter().for_each(|stored| self.on_kept(&place, stored));
         first.into_iter().for_each(|event| self.on_event(&place, event));
         self.registries.tell_rooms(self.show.app().room_names());
     }
@@ -248,10 +273,10 @@ impl Session {
     }
 
     fn begin_to_join(&mut self, (place, key): (Place, Option<Key>), reference: Option<Ref>, made: bool) {
-        let node = Arc::clone(&self.node);
+        let (node, backlog) = (Arc::clone(&self.node), self.settings.backlog);
         self.joining = Some(Box::pin(async move {
             Attempt {
-                result: enter(&node, &place, key).await,
+                result: enter(&node, &place, key, backlog).await,
                 place,
                 key,
                 made,
@@ -336,6 +361,17 @@ pub(super) async fn progress(receipts: &mut BTreeMap<Place, Receipt>) {
         return std::future::pending().await;
     }
     select_all(receipts.values_mut().map(|receipt| Box::pin(receipt.changed()))).await;
+}
+
+/// A message that was told to an earlier life, and is told again.
+fn replayed(event: &Event) -> Option<Dot> {
+    match event {
+        Event::Replayed(event) => match &**event {
+            Event::Delivered(delivery) => Some(delivery.dot),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The own join has been delivered when `join` returns, so this does not wait.

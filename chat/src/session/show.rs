@@ -25,6 +25,8 @@ pub struct Show {
     selection: Selection,
     /// What follows from the last input and is not on its way yet.
     queue: VecDeque<Item>,
+    /// Lines that were put on their way.
+    sent: u64,
     /// Messages told so far, and how many to tell.
     messages: u64,
     messages_max: u64,
@@ -53,6 +55,7 @@ impl Show {
             addr: node.addr().to_string(),
             registry: settings.registries.label(),
             stamp: settings.stamp,
+            by_id: false,
             no_commands: settings.no_commands,
         };
         let selection = match (job, settings.output) {
@@ -67,6 +70,7 @@ impl Show {
             color: uses_color(settings),
             selection,
             queue: VecDeque::new(),
+            sent: 0,
             messages: 0,
             messages_max: match job {
                 Job::Tail(tail) => tail.count.unwrap_or(u64::MAX),
@@ -156,6 +160,11 @@ impl Show {
         });
     }
 
+    /// How many lines were put on their way so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Whether everything that was told is on its way.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -166,6 +175,7 @@ impl Show {
         match self.console.room().await {
             Some(permit) => {
                 if let Some(item) = self.queue.pop_front() {
+                    self.sent += 1;
                     permit.send(item);
                 }
                 true

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use multicast::store::Store;
 use multicast::{BindError, JoinError, Node, Options, Sender};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use crate::app::clean;
 use crate::app::place::Place;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
+use crate::history;
 use crate::profile::Claim;
 use crate::registries::{self, Plan, Registries};
 use crate::settings::Settings;
@@ -39,13 +41,21 @@ pub(super) struct Started {
 }
 
 /// A node as the settings want it.
-pub async fn bind(settings: &Settings, nick: &str, credentials: &Credentials) -> Result<Node, Exit> {
+pub async fn bind(
+    settings: &Settings,
+    nick: &str,
+    credentials: &Credentials,
+    store: Option<Box<dyn Store>>,
+) -> Result<Node, Exit> {
     let mut options = Options::new(nick)
         .with_identity(credentials.identity.clone())
         .with_listen(settings.listen)
         .with_grace(settings.grace);
     if let Some(advertise) = settings.advertise {
         options = options.with_advertise(advertise);
+    }
+    if let Some(store) = store {
+        options = options.with_store(store);
     }
     Node::bind(options).await.map_err(|refusal| match refusal {
         BindError::BadName(_) => Exit::Usage("the nick is not allowed; it has 1 to 32 letters, digits, _ - .".into()),
@@ -84,7 +94,7 @@ pub(super) async fn join(
     }
     show.flush().await;
     let place = Place::room(&settings.room);
-    let (entered, key, council) = enter_first(job, claim, node, &place).await?;
+    let (entered, key, council) = enter_first(job, (claim, settings.backlog), node, &place).await?;
     let sender = &entered.sender;
     if !peers.is_empty() {
         let verdict = peers::judge(node, &peers).await;
@@ -108,7 +118,7 @@ pub(super) async fn join(
 /// The room, what it was created as, and a seat in the council; that only for whoever stays.
 async fn enter_first(
     job: &Job,
-    claim: &Claim,
+    (claim, backlog): (&Claim, usize),
     node: &Node,
     place: &Place,
 ) -> Result<(Entered, Option<Key>, Option<Council>), (Cause, Exit)> {
@@ -123,7 +133,7 @@ async fn enter_first(
     if *place == Place::room(charter::LOBBY) {
         // Nobody creates the lobby, so there is nothing to know before it is entered.
         let sit = async { if stays { sit.await } else { Ok(None) } };
-        let (entered, council) = futures::future::join(enter(node, place, None), sit).await;
+        let (entered, council) = futures::future::join(enter(node, place, None, backlog), sit).await;
         return Ok((entered.map_err(refused)?, None, council?));
     }
     let mut council = sit.await?;
@@ -132,7 +142,7 @@ async fn enter_first(
         council.learned().await;
         key = council.charters.find(place.to_string().trim_start_matches('#'));
     }
-    let entered = enter(node, place, key).await.map_err(refused)?;
+    let entered = enter(node, place, key, backlog).await.map_err(refused)?;
     if !stays && let Some(council) = council.take() {
         council.leave(Duration::ZERO).await;
     }
@@ -157,6 +167,7 @@ async fn meet(settings: &Settings, node: &Node, show: &mut Show) -> Vec<SocketAd
 fn not_joined(place: &Place, refusal: &JoinError) -> (Cause, Exit) {
     let why = format!("cannot join {place}: {refusal}");
     match refusal {
+        JoinError::Store(error) => (Cause::Broken, history::store::exit(error)),
         JoinError::BadName => (Cause::Broken, Exit::Usage(refusal.to_string())),
         JoinError::Full(_) | JoinError::Evicted => (Cause::Refused, Exit::Refused(why)),
         _ => (Cause::Broken, Exit::Unexpected(why)),

@@ -18,6 +18,7 @@ mod council;
 mod crash;
 mod ends;
 mod harness;
+mod history;
 mod input;
 mod partition;
 mod registries;

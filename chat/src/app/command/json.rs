@@ -91,6 +91,11 @@ impl Fields<'_> {
                 room: None,
                 reason: super::reason(&self.optional("reason")?.unwrap_or_default())?,
             }),
+            "history" => Ok(Command::History {
+                limit: self.number("limit")?.unwrap_or(super::HISTORY).min(super::HISTORY_MAX),
+                text: self.optional("text")?.filter(|text| !text.is_empty()),
+            }),
+            "search" => super::build(entry, &self.needed("search", "text")?),
             "leave" => super::build(entry, &self.optional("reason")?.unwrap_or_default()),
             "stamp" => super::build(entry, &self.optional("mode")?.unwrap_or_default()),
             _ => super::build(entry, ""),
@@ -115,6 +120,16 @@ impl Fields<'_> {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(error("bad_argument", format!("\"{field}\" is true or false"))),
+        }
+    }
+
+    fn number(&self, field: &str) -> Result<Option<usize>, Error> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) => Ok(Some(usize::try_from(number).unwrap_or(usize::MAX))),
+                None => Err(error("bad_argument", format!("\"{field}\" is a number from 0"))),
+            },
         }
     }
 

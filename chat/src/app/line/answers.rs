@@ -168,6 +168,16 @@ pub struct RegistryLine {
     pub state: String,
 }
 
+/// Answer to `/history` and `/search`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct History {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    #[serde(flatten)]
+    pub place: Where,
+    pub messages: Vec<super::Message>,
+}
+
 /// Answer to `/rooms`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Rooms {

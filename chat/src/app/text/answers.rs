@@ -4,7 +4,9 @@ use multicast::{Clock, Dot};
 
 use super::{Page, count};
 use crate::app::clean;
-use crate::app::line::{Body, ClockNow, Help, Info, Missing, Peers, Rooms, Status, Waiting, Who, Why, WhyState};
+use crate::app::line::{
+    Body, ClockNow, Help, History, Info, Missing, Peers, Rooms, Status, Waiting, Who, Why, WhyState,
+};
 
 impl Page<'_> {
     pub(super) fn answer(&self, body: &Body) -> String {
@@ -17,10 +19,24 @@ impl Page<'_> {
             Body::Peers(peers) => self.peers(peers),
             Body::Status(status) => self.status(status),
             Body::Rooms(rooms) => self.rooms(rooms),
+            Body::History(history) => self.history(history),
             Body::Stamp(stamp) => self.star(&format!("the stamp is {}", stamp.mode.name())),
             Body::Help(help) => self.help(help),
             other => self.star(other.name()),
         }
+    }
+
+    fn history(&self, history: &History) -> String {
+        let head = format!(
+            "{} of {}",
+            count(history.messages.len() as u64, "message"),
+            history.place.place()
+        );
+        let mut text = self.star(&head);
+        for message in &history.messages {
+            text += &format!("\n  {}", self.message(message).replace('\n', "\n  "));
+        }
+        text
     }
 
     fn who(&self, who: &Who) -> String {
