@@ -136,6 +136,7 @@ impl Body {
             | Self::Status(Status { reference, .. })
             | Self::Rooms(Rooms { reference, .. })
             | Self::Stamp(StampMode { reference, .. })
+            | Self::History(History { reference, .. })
             | Self::Help(Help { reference, .. }) => reference,
             _ => return None,
         })

@@ -175,6 +175,27 @@ fn answers_go_to_whoever_asked() {
 }
 
 #[test]
+fn a_history_goes_to_whoever_asked() {
+    let place = Place::new();
+    let [ana, mut bob] = two(&place);
+    bob.say("kept");
+    ana.wait_text("kept");
+    let mut asker = Program::connect(&place, "ana");
+    let mut other = Program::connect(&place, "ana");
+    other.ask(json!({"do": "listen"}));
+    // It is refused, and so it is known that what came before was taken.
+    other.ask(json!({"do": "send", "text": "refused"}));
+    other.until(|line| line["type"] == "error");
+    asker.ask(json!({"do": "history", "limit": 5, "ref": "h1"}));
+    let answer = asker.until(|line| line["type"] == "history");
+    assert_eq!(answer["ref"], "h1", "{answer}");
+    bob.say("after");
+    let next = other.until(|line| line["type"] == "history" || line["text"] == "after");
+    assert_eq!(next["type"], "message", "{next}");
+    assert!(ana.json().iter().all(|line| line["type"] != "history"));
+}
+
+#[test]
 fn who_does_not_read_is_cut_off_and_told() {
     let place = Place::new();
     let [mut ana, bob] = two(&place);
