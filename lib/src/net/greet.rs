@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::net::codec::Callee;
 use crate::net::rpc::{Hello, Refusal, Reply, Request};
 use crate::net::seats::{Guest, Stranger};
-use crate::net::serve::{Channel, Desk, Visit, odd};
+use crate::net::serve::{Channel, Desk, Visit, down, odd};
 use crate::net::socket::{Socket, TcpStream};
 use crate::net::transport::Transport;
 use crate::net::visitor::answer;
@@ -97,9 +97,8 @@ async fn admit(
         hello: Box::new(theirs.clone()),
         admitted,
     };
-    let down = "the node is shutting down";
-    desk.visits.send(visit).await.map_err(|_| odd(down))?;
-    let admission = admission.await.map_err(|_| odd(down))?;
+    desk.visits.send(visit).await.map_err(|_| down())?;
+    let admission = admission.await.map_err(|_| down())?;
     Ok(admission.map(|replaced| (whom, replaced, guest)))
 }
 

@@ -142,7 +142,8 @@ fn is_reset(error: &io::Error) -> bool {
         if matches!(
             kind,
             Some(
-                io::ErrorKind::ConnectionReset
+                io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::BrokenPipe
                     | io::ErrorKind::TimedOut
                     | io::ErrorKind::UnexpectedEof
@@ -207,6 +208,11 @@ const FORGED: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
 pub(super) fn forged(what: &str) -> io::Error {
     io::Error::new(FORGED, what)
+}
+
+/// This node's own end, of which nobody needs a warning.
+pub(super) fn down() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the node is shutting down")
 }
 
 pub(super) fn odd(what: &str) -> io::Error {

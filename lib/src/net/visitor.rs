@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::engine::Frame;
 use crate::net::rpc::{Call, Hello, Path, Refusal, Reply, Request};
-use crate::net::serve::{Channel, Desk, Visit, forged, odd};
+use crate::net::serve::{Channel, Desk, Visit, down, forged, odd};
 use crate::net::vouch::{self, Whom};
 use crate::net::{Door, Knock, LINK_QUEUE, POLL_TIME, POLLED, REQUESTS_IN_FLIGHT, STALL_TIMEOUT};
 use crate::run::Run;
@@ -117,11 +117,7 @@ impl Visitor {
     }
 
     async fn tell(&self, visit: Visit) -> io::Result<()> {
-        self.desk
-            .visits
-            .send(visit)
-            .await
-            .map_err(|_| odd("the node is shutting down"))
+        self.desk.visits.send(visit).await.map_err(|_| down())
     }
 
     /// Answers the poll with this call, and small ones that wait behind it. One that may be large goes alone, so
