@@ -3,28 +3,25 @@
 
 pub mod file;
 mod named;
+mod table;
+mod words;
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 
-use crate::app::clean;
 use crate::app::text::Stamp;
 use crate::cli::Flags;
 use crate::exit::Exit;
 use crate::history::store;
 use crate::names;
 use file::File;
+use table::{Source, Table};
+pub use words::duration;
+use words::{address, check_ui, default_registry, format, one_of, registries, socket};
 
-/// Where a registry is looked for, and served if nobody does, when none is named. The port of INTERFACE.
-const DEFAULT_REGISTRY: &str = "127.0.0.1:7420";
-/// Moves the default registry, so that tests of a chat without arguments do not meet each other.
-const DEFAULT_REGISTRY_ENV: &str = "CHAT_DEFAULT_REGISTRY";
-/// The port of a registry that was named without one.
-const REGISTRY_PORT: u16 = 7420;
 /// How long a leave waits: long enough for a retransmission or two, short enough for someone who waits for a shell.
 pub const LINGER: Duration = Duration::from_secs(5);
 /// How long a silent member counts: longer than a restart or a lid that is closed for a moment.
@@ -32,9 +29,6 @@ pub const GRACE: Duration = Duration::from_secs(60);
 
 /// Messages of the history that are told at a join: a screenful.
 const BACKLOG: &str = "20";
-
-/// Longest time that can be asked for: what is added to the clock must not overflow it.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Text or JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -95,26 +89,6 @@ pub struct Settings {
     pub rows: Vec<(&'static str, String, Source)>,
 }
 
-/// Where a value comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Source {
-    Flag,
-    Environment,
-    File(PathBuf),
-    Default,
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::Environment => f.write_str("environment"),
-            Self::File(path) => write!(f, "file {}", clean::line(&path.display().to_string())),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
 /// Decides everything; refuses with what to do.
 pub fn settle(flags: Flags, matches: &ArgMatches) -> Result<Settings, Exit> {
     let (file, path) = match &flags.config {
@@ -135,12 +109,6 @@ pub fn settle(flags: Flags, matches: &ArgMatches) -> Result<Settings, Exit> {
 /// Values of global flags stand in the matches of the subcommand, if there is one.
 fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
-}
-
-struct Table<'a> {
-    matches: &'a ArgMatches,
-    path: PathBuf,
-    rows: Vec<(&'static str, String, Source)>,
 }
 
 impl Table<'_> {
@@ -261,134 +229,6 @@ impl Table<'_> {
         self.rows.push(("store", shown, source));
         store
     }
-
-    fn text(&mut self, name: &'static str, flag: Option<String>, file: Option<String>, default: &str) -> String {
-        let source = self.source(name, flag.is_some(), file.is_some());
-        let value = flag.or(file).unwrap_or_else(|| default.to_owned());
-        self.rows.push((name, value.clone(), source));
-        value
-    }
-
-    /// The default is only shown: what it means is decided by whoever asks.
-    fn list(&mut self, name: &'static str, flag: Vec<String>, file: Option<Vec<String>>, default: &str) -> Vec<String> {
-        let source = self.source(name, !flag.is_empty(), file.is_some());
-        let value = if flag.is_empty() {
-            file.unwrap_or_default()
-        } else {
-            flag
-        };
-        let shown = if source == Source::Default {
-            default.to_owned()
-        } else {
-            value.join(",")
-        };
-        self.rows.push((name, shown, source));
-        value
-    }
-
-    fn switch(&mut self, name: &'static str, flag: bool, file: Option<bool>) -> bool {
-        let source = self.source(name, flag, file.is_some());
-        let value = flag || file.unwrap_or(false);
-        self.rows.push((name, value.to_string(), source));
-        value
-    }
-
-    fn duration(
-        &mut self,
-        name: &'static str,
-        flag: Option<String>,
-        file: Option<String>,
-        default: Duration,
-    ) -> Result<Duration, String> {
-        let text = self.text(name, flag, file, &format!("{}s", default.as_secs()));
-        duration(name, &text)
-    }
-
-    fn source(&self, name: &str, flag: bool, file: bool) -> Source {
-        let from_environment = || matches!(self.matches.value_source(name), Some(ValueSource::EnvVariable));
-        match (flag, file) {
-            (true, _) if from_environment() => Source::Environment,
-            (true, _) => Source::Flag,
-            (false, true) => Source::File(self.path.clone()),
-            (false, false) => Source::Default,
-        }
-    }
-}
-
-/// A length of time as people write it: `5s`, `250ms`, `1m 30s`.
-pub fn duration(name: &str, text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| *duration <= DURATION_MAX)
-        .ok_or_else(|| format!("--{name} is a length of time like 5s, 250ms or 1m, a year at most"))
-}
-
-fn registries(named: Vec<String>, peers: &[String]) -> Result<Registries, String> {
-    let named: Vec<_> = named.into_iter().filter(|registry| !registry.is_empty()).collect();
-    if !named.is_empty() {
-        let with_ports = named.iter().map(|registry| address(registry, Some(REGISTRY_PORT)));
-        return Ok(Registries::Named(with_ports.collect::<Result<_, _>>()?));
-    }
-    if !peers.is_empty() {
-        return Ok(Registries::None);
-    }
-    Ok(Registries::Default(default_registry()))
-}
-
-fn default_registry() -> String {
-    std::env::var(DEFAULT_REGISTRY_ENV).unwrap_or_else(|_| DEFAULT_REGISTRY.to_owned())
-}
-
-/// `host:port` of something to dial. Whether the name resolves is found out when it is dialled.
-fn address(text: &str, port: Option<u16>) -> Result<String, String> {
-    let shown = clean::line(text);
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("an address is HOST:PORT, not {shown:?}"));
-    }
-    let bracketed = text.starts_with('[') && text.ends_with(']');
-    match (text.rsplit_once(':'), port) {
-        (Some((host, number)), _) if !bracketed && !host.is_empty() && number.parse::<u16>().is_ok() => {
-            Ok(text.to_owned())
-        }
-        (None, Some(port)) => Ok(format!("{text}:{port}")),
-        (Some(_), Some(port)) if bracketed => Ok(format!("{text}:{port}")),
-        _ => Err(format!(
-            "an address is HOST:PORT with a port up to 65535, not {shown:?}"
-        )),
-    }
-}
-
-/// An address of this machine, which must resolve now.
-fn socket(name: &str, text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    }
-    let shown = clean::line(text);
-    text.to_socket_addrs()
-        .ok()
-        .and_then(|mut addrs| addrs.next())
-        .ok_or_else(|| format!("--{name} is IP:PORT like 127.0.0.1:0, not {shown:?}"))
-}
-
-fn format(name: &str, text: &str) -> Result<Format, String> {
-    match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err(one_of(name, "text or json")),
-    }
-}
-
-fn check_ui(ui: &str) -> Result<(), String> {
-    match ui {
-        "auto" | "line" => Ok(()),
-        "tui" => Err("this version has no full screen yet; use --ui line, which can do everything".to_owned()),
-        _ => Err(one_of("ui", "auto or line")),
-    }
-}
-
-fn one_of(name: &str, values: &str) -> String {
-    format!("{name} is {values}")
 }
 
 /// A directory of this program under one of the XDG base directories: from `variable`, else under `$HOME`.
@@ -398,45 +238,4 @@ pub fn xdg(variable: &str, under_home: &str) -> Option<PathBuf> {
         .filter(|path| path.is_absolute());
     let base = given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(under_home)))?;
     Some(base.join("nodeset"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_a_port() {
-        assert_eq!(address("host:1", None).unwrap(), "host:1");
-        assert_eq!(address("[::1]:1", None).unwrap(), "[::1]:1");
-        assert_eq!(address("host", Some(7420)).unwrap(), "host:7420");
-        assert_eq!(address("[::1]", Some(7420)).unwrap(), "[::1]:7420");
-        for odd in ["", "host", "host:", "host:99999", ":1", "a b:1", "a\u{1b}:1"] {
-            let refusal = address(odd, None).unwrap_err();
-            assert!(refusal.chars().all(|c| !c.is_control()), "{refusal:?}");
-        }
-    }
-
-    #[test]
-    fn lengths_of_time_are_written_with_units() {
-        assert_eq!(duration("linger", "250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("linger", "0s"), Ok(Duration::ZERO));
-        assert_eq!(duration("linger", "1m30s"), Ok(Duration::from_secs(90)));
-        for odd in ["5", "", "-5s", "soon", "9000000h"] {
-            let refusal = duration("linger", odd).unwrap_err();
-            assert_eq!(
-                refusal,
-                "--linger is a length of time like 5s, 250ms or 1m, a year at most"
-            );
-        }
-    }
-
-    #[test]
-    fn peers_alone_need_no_registry() {
-        assert_eq!(registries(vec![], &["a:1".into()]), Ok(Registries::None));
-        assert_eq!(
-            registries(vec!["a".into()], &["a:1".into()]),
-            Ok(Registries::Named(vec!["a:7420".into()]))
-        );
-        assert!(matches!(registries(vec![], &[]), Ok(Registries::Default(_))));
-    }
 }

@@ -5,44 +5,37 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use multicast::store::Stored;
-use multicast::{Clock, Delivery, Event, Member, Node, Receipt, SendError};
+use multicast::{Event, Member, Node, Receipt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::asked;
 use super::council::{Council, News, Proposed};
+use super::doing::Attempt;
 use super::ending::Leaving;
-use super::kept::{self, Cursor};
+use super::kept::Cursor;
 use super::rooms::{self, Rooms};
 use super::show::Show;
 use super::signals::{Signal, Signals};
 use super::start::Started;
 use super::{Cause, Ended, Job, SIGNAL_LINGER};
-use crate::app::line::Ref;
+use crate::app::Input;
 use crate::app::place::Place;
-use crate::app::{Input, Inside, Output, Said, command};
 use crate::control::server::{Heard, Server};
 use crate::exit::Exit;
-use crate::history;
 use crate::input::Typed;
-use crate::post::Post;
 use crate::registries::Registries;
 use crate::settings::{Format, Settings};
 
 /// How often at most acknowledgements are looked at: under load one look covers many.
-const ROSTER_EVERY: Duration = Duration::from_millis(20);
+pub(super) const ROSTER_EVERY: Duration = Duration::from_millis(20);
 /// How often to look who is still there while they are waited for.
 const LEAVING_ROSTER_EVERY: Duration = Duration::from_millis(200);
 /// How long the group's task may take to answer a question. It answers at once, unless something is wrong with it;
 /// that must not keep a signal or a leave from ending the chat.
-const ANSWER: Duration = Duration::from_secs(2);
-/// How long to read events before sending again what was refused because they were not read.
-const CATCH_UP: Duration = Duration::from_millis(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
-type Attempt = (Place, Result<Receipt, SendError>, Bytes, Option<Ref>);
 
 /// A member of some rooms with its console, its input and its signals.
 pub struct Session {
@@ -211,95 +204,6 @@ impl Session {
         self.rename();
     }
 
-    pub(super) fn on_event(&mut self, place: &Place, event: Event) {
-        self.introduce(place, &event);
-        if let Some(room) = self.rooms.get_mut(place) {
-            room.shown(&event);
-        }
-        let event = match event {
-            Event::Replayed(event) => return self.on_replayed(place, *event),
-            event => event,
-        };
-        let over = match &event {
-            Event::StoreFailed { error } => {
-                self.store_failed = Some(history::store::exit(error));
-                Some(Cause::StoreFailed)
-            }
-            Event::Broken { .. } => Some(Cause::Broken),
-            Event::Evicted => Some(Cause::Evicted),
-            _ => None,
-        };
-        let inside = match event {
-            Event::Delivered(delivery) => said(delivery),
-            other => Inside::Heard(other),
-        };
-        self.inside(place, inside);
-        if let Some(cause) = over {
-            self.leave(cause, String::new(), Duration::ZERO);
-        }
-        if let Job::Tail(tail) = &self.job
-            && tail.count.is_some_and(|count| self.show.messages() >= count)
-        {
-            self.leave(Cause::Counted, String::new(), SIGNAL_LINGER);
-        }
-    }
-
-    /// What was kept before this member joined.
-    pub(super) fn on_kept(&mut self, place: &Place, stored: Stored) {
-        self.name_all(place, &stored.clock);
-        let named = |id| self.rooms.get(place)?.sender.name_of(id);
-        let from = Member {
-            id: stored.dot.origin,
-            name: named(stored.dot.origin).unwrap_or_else(|| "".into()),
-        };
-        self.inside(place, Inside::Said(kept::said(stored, from)));
-    }
-
-    /// What was delivered in an earlier life, and not shown for certain: it is told again, before all else. Who came and
-    /// went then is of no use now.
-    fn on_replayed(&mut self, place: &Place, event: Event) {
-        match event {
-            Event::Delivered(delivery) => {
-                self.name_all(place, delivery.clock());
-                self.inside(place, said(delivery));
-            }
-            Event::Joined { member, .. } | Event::Left { member, .. } => {
-                self.inside(place, Inside::Named(vec![member]))
-            }
-            _ => {}
-        }
-    }
-
-    /// Tells the model the names of those whom it has never heard of, and whom the event mentions.
-    fn introduce(&mut self, place: &Place, event: &Event) {
-        let mentioned;
-        let clock = match event {
-            Event::Delivered(delivery) => delivery.clock(),
-            Event::Joined { stamp, .. } | Event::Left { stamp, .. } | Event::Control { stamp, .. } => &stamp.clock,
-            Event::Held { dot, needs, .. } => {
-                mentioned = [*dot, *needs].map(|dot| (dot.origin, dot.seq)).into_iter().collect();
-                &mentioned
-            }
-            _ => return,
-        };
-        self.name_all(place, clock);
-    }
-
-    fn name_all(&mut self, place: &Place, clock: &Clock) {
-        let strangers = self.show.app().strangers(place, clock);
-        let Some(room) = self.rooms.get(place).filter(|_| !strangers.is_empty()) else {
-            return;
-        };
-        let named = |id| {
-            Some(Member {
-                id,
-                name: room.sender.name_of(id)?,
-            })
-        };
-        let members = strangers.into_iter().filter_map(named).collect();
-        self.inside(place, Inside::Named(members));
-    }
-
     async fn on_typed(&mut self, typed: Typed) {
         let input = match typed {
             Typed::Line(line) if self.settings.input == Format::Json || self.job != Job::Join => Input::JsonLine(line),
@@ -315,80 +219,6 @@ impl Session {
             }
         };
         self.take(input).await;
-    }
-
-    /// Feeds the model and does what it wants.
-    pub(super) async fn take(&mut self, input: Input) {
-        for output in self.show.take(input) {
-            self.carry_out(output).await;
-        }
-    }
-
-    async fn carry_out(&mut self, output: Output) {
-        match output {
-            Output::Tell(_) => unreachable!("`Show` keeps what is told"),
-            Output::Send {
-                place,
-                payload,
-                reference,
-            } => self.send(place, payload, reference, Duration::ZERO),
-            Output::Ask {
-                place,
-                question,
-                reference,
-            } => {
-                let answer = timeout(ANSWER, self.answer(place.as_ref(), question)).await;
-                self.show.take(match answer {
-                    Ok(Some(answer)) => Input::Answered {
-                        place,
-                        answer,
-                        reference,
-                    },
-                    _ => {
-                        let error = command::error("no_answer", "this member's group does not answer; ask again");
-                        Input::NotDone(crate::app::line::Error { reference, ..error })
-                    }
-                });
-            }
-            Output::Join { place, reference } => self.join(place, reference),
-            Output::Create { name, topic, reference } => self.create(name, topic, reference).await,
-            Output::Close { place, reference } => self.close(&place, reference),
-            Output::Part { place, reason } => self.part(&place, reason),
-            Output::Leave { reason } => self.leave(Cause::Leave, reason, self.settings.linger),
-            Output::LeaveNow => self.hurry(),
-        }
-    }
-
-    fn send(&mut self, place: Place, payload: Bytes, reference: Option<Ref>, pause: Duration) {
-        let Some(room) = self.rooms.get(&place) else { return };
-        let sender = room.sender.clone();
-        self.sending = Some(Box::pin(async move {
-            // Even a pause of nothing would last until the next tick of the clock.
-            if !pause.is_zero() {
-                sleep(pause).await;
-            }
-            (place, sender.send(payload.clone()).await, payload, reference)
-        }));
-    }
-
-    fn on_sent(&mut self, (place, result, payload, reference): Attempt) {
-        self.sending = None;
-        let error = match result {
-            Ok(receipt) => {
-                let dot = receipt.dot();
-                if let Some(room) = self.rooms.get_mut(&place) {
-                    room.sent(dot);
-                }
-                self.receipts.insert(place.clone(), receipt);
-                self.roster_at = self.roster_at.or(Some(Instant::now() + ROSTER_EVERY));
-                return self.inside(&place, Inside::Sent { dot, reference });
-            }
-            Err(SendError::Behind) => return self.send(place, payload, reference, CATCH_UP),
-            Err(SendError::Left) => command::error("leaving", "you are leaving; nothing more can be sent"),
-            Err(refusal) => command::error("not_sent", refusal.to_string()),
-        };
-        let error = crate::app::line::Error { reference, ..error };
-        self.show.take(Input::NotDone(error));
     }
 
     async fn look_at_roster(&mut self) {
@@ -416,15 +246,6 @@ impl Session {
         self.show.give_up();
         self.leave(Cause::OutputClosed, String::new(), SIGNAL_LINGER);
     }
-}
-
-fn said(delivery: Delivery) -> Inside {
-    Inside::Said(Said {
-        stamp: delivery.stamp(),
-        held_ms: delivery.held_for.as_millis() as u64,
-        post: Post::decode(&delivery.payload),
-        from: delivery.from,
-    })
 }
 
 async fn news(council: Option<&mut Council>) -> News {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Asked, Command, Create, Error, error};
+use super::{Asked, Command, Create, Error, error, table, typed};
 use crate::app::clean;
 use crate::app::line::Ref;
 use crate::post::Kind;
@@ -60,9 +60,9 @@ impl Fields<'_> {
                 reply_to: self.optional("reply_to")?,
             });
         }
-        let entry = super::exact(&name).ok_or_else(|| Error {
+        let entry = table::exact(&name).ok_or_else(|| Error {
             screen: None,
-            ..super::unknown(&name)
+            ..table::unknown(&name)
         })?;
         match entry.name {
             "me" => Ok(Command::Send {
@@ -89,16 +89,16 @@ impl Fields<'_> {
             "close" => Ok(Command::Close { room: None }),
             "part" => Ok(Command::Part {
                 room: None,
-                reason: super::reason(&self.optional("reason")?.unwrap_or_default())?,
+                reason: typed::reason(&self.optional("reason")?.unwrap_or_default())?,
             }),
             "history" => Ok(Command::History {
                 limit: self.number("limit")?.unwrap_or(super::HISTORY).min(super::HISTORY_MAX),
                 text: self.optional("text")?.filter(|text| !text.is_empty()),
             }),
-            "search" => super::build(entry, &self.needed("search", "text")?),
-            "leave" => super::build(entry, &self.optional("reason")?.unwrap_or_default()),
-            "stamp" => super::build(entry, &self.optional("mode")?.unwrap_or_default()),
-            _ => super::build(entry, ""),
+            "search" => typed::build(entry, &self.needed("search", "text")?),
+            "leave" => typed::build(entry, &self.optional("reason")?.unwrap_or_default()),
+            "stamp" => typed::build(entry, &self.optional("mode")?.unwrap_or_default()),
+            _ => typed::build(entry, ""),
         }
     }
 

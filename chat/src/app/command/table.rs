@@ -1,0 +1,144 @@
+//! Which slash commands there are, and which one somebody means.
+
+use super::error;
+use crate::app::clean;
+use crate::app::line::Error;
+
+/// Longest part of an unknown command's name that an error repeats.
+const ECHO_MAX: usize = 32;
+
+/// One row of `/help`.
+pub struct Entry {
+    pub name: &'static str,
+    pub usage: &'static str,
+    pub does: &'static str,
+    /// Other names for it.
+    aliases: &'static [&'static str],
+}
+
+const fn entry(name: &'static str, usage: &'static str, does: &'static str) -> Entry {
+    Entry {
+        name,
+        usage,
+        does,
+        aliases: &[],
+    }
+}
+
+/// All slash commands, in the order of `/help`.
+pub const COMMANDS: &[Entry] = &[
+    entry("help", "/help", "this list; //x sends /x"),
+    Entry {
+        aliases: &["quit", "exit"],
+        ..entry("leave", "/leave [reason]", "say goodbye and end (/quit, /exit)")
+    },
+    entry("me", "/me TEXT", "say what you are doing: * ana waves"),
+    entry("join", "/join ROOM", "be in that room, too, and type there from now on"),
+    entry(
+        "part",
+        "/part [#ROOM] [reason]",
+        "leave that room, or the one that you type into",
+    ),
+    entry(
+        "create",
+        "/create ROOM [--ordered] [--topic T]",
+        "create a room, if nobody objects, and be in it",
+    ),
+    entry("close", "/close", "close this room for everybody, if nobody objects"),
+    entry(
+        "rooms",
+        "/rooms",
+        "the rooms that you are in, and what you have not seen",
+    ),
+    entry("who", "/who", "who is here"),
+    entry(
+        "history",
+        "/history [N|TEXT]",
+        "the last N messages that are kept, or the last ones with these words",
+    ),
+    entry("search", "/search TEXT", "the last messages with these words"),
+    entry("clock", "/clock", "what you have delivered, as a vector clock"),
+    entry(
+        "stamp",
+        "/stamp [vector|lamport|dense|none]",
+        "what is printed behind each message",
+    ),
+    entry("held", "/held", "messages that wait for a cause"),
+    entry("why", "/why ID", "why a message is waiting: /why cyd:3"),
+    entry(
+        "info",
+        "/info [ID]",
+        "everything about a message, the last one if none is named",
+    ),
+    entry("peers", "/peers", "the addresses that are dialled, and how that goes"),
+    entry(
+        "status",
+        "/status",
+        "this instance: identity, address, registries, numbers",
+    ),
+];
+
+pub(super) fn find(name: &str) -> Result<&'static Entry, Error> {
+    let name = name.to_lowercase();
+    if let Some(entry) = exact(&name) {
+        return Ok(entry);
+    }
+    let starts = |full: &str| !name.is_empty() && full.starts_with(&name);
+    let fitting: Vec<_> = COMMANDS
+        .iter()
+        .filter(|entry| starts(entry.name) || entry.aliases.iter().any(|alias| starts(alias)))
+        .collect();
+    match fitting.as_slice() {
+        [] => Err(unknown(&name)),
+        [entry] => Ok(entry),
+        several => {
+            let names: Vec<_> = several.iter().map(|entry| format!("/{}", entry.name)).collect();
+            let text = format!("/{name} could be {}; /help lists them", names.join(" or "));
+            Err(error("ambiguous_command", text))
+        }
+    }
+}
+
+pub(super) fn exact(name: &str) -> Option<&'static Entry> {
+    COMMANDS
+        .iter()
+        .find(|entry| entry.name == name || entry.aliases.contains(&name))
+}
+
+pub(super) fn unknown(name: &str) -> Error {
+    let shown: String = clean::line(name).chars().take(ECHO_MAX).collect();
+    let text = format!("no command /{shown}");
+    Error {
+        screen: Some(format!("{text} (did you mean /{}?); /help lists them", nearest(name))),
+        ..error("unknown_command", text)
+    }
+}
+
+/// The command that differs least, if that is little. Else `/me`, which people who type a slash before a sentence
+/// may want.
+fn nearest(name: &str) -> &'static str {
+    let most = if name.chars().count() > 4 { 2 } else { 1 };
+    COMMANDS
+        .iter()
+        .flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases))
+        .map(|known| (distance(name, known), *known))
+        .min()
+        .filter(|(distance, _)| *distance <= most)
+        .map_or("me", |(_, known)| known)
+}
+
+/// Levenshtein's distance, on at most `ECHO_MAX` characters: a name may be as long as a line.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(ECHO_MAX).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
