@@ -2,7 +2,6 @@
 
 mod coordinated;
 
-use bytes::Bytes;
 use multicast::Dot;
 
 use super::command::{self, Asked, Command};
@@ -59,13 +58,24 @@ impl App {
         let question = match command {
             Command::Send { kind, text, reply_to } => {
                 let room = self.room(place.as_ref())?;
-                let payload = self.payload(room, kind, text, reply_to)?;
-                out.list.push(Output::Send {
-                    place: room.place.clone(),
-                    payload,
-                    reference,
-                });
-                return Ok(());
+                let reply_to = reply_to.map(|id| message(room, &id)).transpose()?;
+                let post = Post { kind, text, reply_to };
+                return self.send(room, &post, reference, out);
+            }
+            Command::Reply { id, text } => {
+                let room = self.room(place.as_ref())?;
+                let answered = match id {
+                    Some(id) => message(room, &id)?,
+                    None => room
+                        .newest
+                        .ok_or_else(|| command::error("nothing_yet", "nobody else has said anything here yet"))?,
+                };
+                let post = Post {
+                    kind: Kind::Text,
+                    text,
+                    reply_to: Some(answered),
+                };
+                return self.send(room, &post, reference, out);
             }
             Command::Leave { .. } if self.leaving => {
                 out.list.push(Output::LeaveNow);
@@ -200,14 +210,20 @@ impl App {
         })
     }
 
-    fn payload(&self, room: &Room, kind: Kind, text: String, reply_to: Option<String>) -> Result<Bytes, line::Error> {
+    fn send(&self, room: &Room, post: &Post, reference: Option<Ref>, out: &mut Outputs) -> Result<(), line::Error> {
         if self.leaving {
             return Err(command::error("leaving", "you are leaving; nothing more can be sent"));
         }
-        let reply_to = reply_to.map(|id| message(room, &id)).transpose()?;
-        let post = Post { kind, text, reply_to };
-        post.encode()
-            .map_err(|refusal| command::error("too_long", refusal.to_string()))
+        let payload = post
+            .encode()
+            .map_err(|refusal| command::error("too_long", refusal.to_string()))?;
+        out.list.push(Output::Send {
+            place: room.place.clone(),
+            payload,
+            reply_to: post.reply_to,
+            reference,
+        });
+        Ok(())
     }
 }
 

@@ -26,6 +26,11 @@ pub enum Command {
         text: String,
         reply_to: Option<String>,
     },
+    /// Answer a message: the one of that id, else the newest of somebody else.
+    Reply {
+        id: Option<String>,
+        text: String,
+    },
     Leave {
         reason: String,
     },

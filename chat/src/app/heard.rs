@@ -62,6 +62,9 @@ impl Room {
             self.recent.pop_front();
         }
         self.recent.push_back(stamp.dot);
+        if !own {
+            self.newest = Some(stamp.dot);
+        }
         self.unread += u64::from(!own && !watched && self.entered);
         out.tell(Body::Message(Message {
             id: self.people.message_id(stamp.dot),

@@ -108,10 +108,11 @@ pub struct Said {
 pub enum Output {
     /// Show this.
     Tell(Box<Line>),
-    /// Send this; answer with `Sent` or `NotDone`.
+    /// Send this, unless what it answers was not delivered here; answer with `Sent` or `NotDone`.
     Send {
         place: Place,
         payload: Bytes,
+        reply_to: Option<Dot>,
         reference: Option<Ref>,
     },
     /// Find this out; answer with `Answered` or `NotDone`.

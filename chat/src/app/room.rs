@@ -23,6 +23,8 @@ pub(super) struct Room {
     pub(super) entered: bool,
     /// What was delivered last, for `concurrent`.
     pub(super) recent: VecDeque<Dot>,
+    /// The newest message of somebody else.
+    pub(super) newest: Option<Dot>,
     /// Messages of others since people last looked at it.
     pub(super) unread: u64,
     /// Whether this member created it.
@@ -40,6 +42,7 @@ impl Room {
             outbox: Outbox::default(),
             entered: false,
             recent: VecDeque::with_capacity(RECENT),
+            newest: None,
             unread: 0,
             made: false,
             reference,

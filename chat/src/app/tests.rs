@@ -10,6 +10,7 @@ use crate::post::{Kind, Post};
 mod acks;
 mod lines;
 mod questions;
+mod replies;
 mod rooms;
 mod screen;
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use multicast::{Receipt, SendError};
+use multicast::{Dot, Receipt, SendError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Cause;
 use super::drive::{ANSWER, ROSTER_EVERY, Session};
-use crate::app::line::Ref;
+use crate::app::line::{self, Ref};
 use crate::app::place::Place;
 use crate::app::{Input, Inside, Output, command};
 
@@ -31,8 +31,21 @@ impl Session {
             Output::Tell(_) => unreachable!("`Show` keeps what is told"),
             Output::Send {
                 place,
+                reply_to: Some(dot),
+                reference,
+                ..
+            } if !self.has_delivered(&place, dot) => {
+                let error = command::error(
+                    "not_delivered",
+                    "that message was not delivered here, so nothing here can answer it",
+                );
+                self.show.take(Input::NotDone(line::Error { reference, ..error }));
+            }
+            Output::Send {
+                place,
                 payload,
                 reference,
+                ..
             } => self.send(place, payload, reference, Duration::ZERO),
             Output::Ask {
                 place,
@@ -48,7 +61,7 @@ impl Session {
                     },
                     _ => {
                         let error = command::error("no_answer", "this member's group does not answer; ask again");
-                        Input::NotDone(crate::app::line::Error { reference, ..error })
+                        Input::NotDone(line::Error { reference, ..error })
                     }
                 });
             }
@@ -59,6 +72,11 @@ impl Session {
             Output::Leave { reason } => self.leave(Cause::Leave, reason, self.settings.linger),
             Output::LeaveNow => self.hurry(),
         }
+    }
+
+    fn has_delivered(&self, place: &Place, dot: Dot) -> bool {
+        let room = self.rooms.get(place);
+        room.is_some_and(|room| room.sender.clock().covers(dot))
     }
 
     fn send(&mut self, place: Place, payload: Bytes, reference: Option<Ref>, pause: Duration) {
@@ -89,7 +107,7 @@ impl Session {
             Err(SendError::Left) => command::error("leaving", "you are leaving; nothing more can be sent"),
             Err(refusal) => command::error("not_sent", refusal.to_string()),
         };
-        let error = crate::app::line::Error { reference, ..error };
+        let error = line::Error { reference, ..error };
         self.show.take(Input::NotDone(error));
     }
 }

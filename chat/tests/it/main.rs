@@ -24,6 +24,7 @@ mod partition;
 mod registries;
 mod rooms;
 mod secure;
+mod slash;
 mod start;
 mod stopped;
 mod terminal;

@@ -70,6 +70,10 @@ impl Fields<'_> {
                 text: self.needed("me", "text")?,
                 reply_to: self.optional("reply_to")?,
             }),
+            "reply" => Ok(Command::Reply {
+                id: self.optional("id")?,
+                text: self.needed("reply", "text")?,
+            }),
             "why" => Ok(Command::Why {
                 id: self.needed("why", "id")?,
             }),

@@ -33,6 +33,11 @@ pub const COMMANDS: &[Entry] = &[
         ..entry("leave", "/leave [reason]", "say goodbye and end (/quit, /exit)")
     },
     entry("me", "/me TEXT", "say what you are doing: * ana waves"),
+    entry(
+        "reply",
+        "/reply [ID] TEXT",
+        "answer a message, the newest of somebody else if none is named",
+    ),
     entry("join", "/join ROOM", "be in that room, too, and type there from now on"),
     entry(
         "part",

@@ -4,6 +4,7 @@ use super::table::Entry;
 use super::{Command, Create, HISTORY, HISTORY_MAX, REASON_MAX, error};
 use crate::app::line::Error;
 use crate::app::text::Stamp;
+use crate::names;
 use crate::post::Kind;
 
 /// The command, with everything that it needs.
@@ -21,6 +22,7 @@ pub(super) fn build(entry: &'static Entry, argument: &str) -> Result<Command, Er
             text: needed(argument)?,
             reply_to: None,
         },
+        "reply" => reply(entry, argument)?,
         "join" => Command::Join {
             room: needed(argument)?,
         },
@@ -70,6 +72,32 @@ fn create(entry: &Entry, argument: &str) -> Result<Create, Error> {
         return Err(error("missing_argument", format!("usage: {}", entry.usage)));
     }
     Ok(create)
+}
+
+/// `/reply bob:3 yes` or `/reply yes`: a first word that could be a message's id is one.
+fn reply(entry: &Entry, argument: &str) -> Result<Command, Error> {
+    let (first, rest) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
+    let (id, text) = match is_id(first) {
+        true => (Some(first.to_owned()), rest.trim()),
+        false => (None, argument),
+    };
+    if text.is_empty() {
+        return Err(error("missing_argument", format!("usage: {}", entry.usage)));
+    }
+    Ok(Command::Reply {
+        id,
+        text: text.to_owned(),
+    })
+}
+
+/// `bob:3` or `bob#c0de44aa:3`, and not a time of day.
+fn is_id(word: &str) -> bool {
+    let Some((name, seq)) = word.rsplit_once(':') else {
+        return false;
+    };
+    let nick = name.split('#').next().unwrap_or(name);
+    let is_nick = names::check_nick(nick).is_ok() && !nick.chars().all(|c| c.is_ascii_digit());
+    is_nick && !seq.is_empty() && seq.chars().all(|c| c.is_ascii_digit())
 }
 
 /// `/history 50` or `/history lunch`
