@@ -8,6 +8,7 @@ use crate::chain::Proof;
 use crate::clock::Clock;
 use crate::group::Request;
 use crate::id::{Dot, MemberId, Span};
+use crate::identity::Profile;
 use crate::message::{Member, Stamp};
 
 /// One thing that happened in a group, in this member's delivery order.
@@ -38,6 +39,25 @@ pub enum Event {
     Control {
         /// Whose.
         member: Member,
+        /// Its place in time.
+        stamp: Stamp,
+    },
+    /// A member let a profile into this private group: from here on its processes may join.
+    Admitted {
+        /// Whom.
+        profile: Profile,
+        /// Who did.
+        by: Member,
+        /// Its place in time.
+        stamp: Stamp,
+    },
+    /// The founder threw a profile out of this private group: nothing more is said to its members, or heard of them. If
+    /// it is this node's own, nothing follows.
+    Excluded {
+        /// Whom.
+        profile: Profile,
+        /// Who did.
+        by: Member,
         /// Its place in time.
         stamp: Stamp,
     },

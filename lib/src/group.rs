@@ -5,6 +5,7 @@ pub(crate) mod call;
 mod events;
 mod farewell;
 pub(crate) mod keep;
+mod listing;
 mod mailbox;
 mod outputs;
 mod recall;
@@ -39,6 +40,8 @@ pub use call::{CallError, Collect, Replies, Request};
 pub use events::Events;
 use events::Replay;
 use keep::Keeping;
+pub use listing::CircleError;
+pub(crate) use listing::{Listing, Private};
 use mailbox::{Mailbox, Sent};
 pub(crate) use shared::{Row, Shared};
 use task::{State, Task};
@@ -71,6 +74,7 @@ pub struct Sender {
     shared: Arc<Shared>,
     /// With a store.
     keeper: Option<Keeper>,
+    private: Option<Private>,
 }
 
 /// Why a message was not sent. It was not stamped: nothing changed.
@@ -202,6 +206,8 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     /// What the member signs with; none: the group is not signed.
     pub(crate) signer: Option<Signer>,
+    /// If the group is private.
+    pub(crate) private: Option<Private>,
     pub(crate) seed: u64,
     pub(crate) knocks: mpsc::Receiver<Knock>,
     /// Woken when `Started::wanted` or `Started::outcasts` changed.
@@ -256,6 +262,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         intro,
         config,
         signer,
+        private,
         seed,
         knocks,
         views,
@@ -303,6 +310,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         group: id,
         engine,
         shared: shared.clone(),
+        private: private.clone(),
         knocks,
         inbox,
         asks: asked,
@@ -323,6 +331,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
             asks,
             shared,
             keeper,
+            private,
         },
         events,
     };

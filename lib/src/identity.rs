@@ -224,6 +224,11 @@ impl Identity {
     }
 
     /// The credentials, by cluster.
+    /// The profile that stands behind this identity, if one does.
+    pub fn profile(&self) -> Option<Profile> {
+        self.endorsement()?.verify(&self.public_key())
+    }
+
     pub(crate) fn credentials(&self) -> Vec<Arc<Held>> {
         self.held().values().cloned().collect()
     }

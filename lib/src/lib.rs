@@ -72,6 +72,8 @@ mod sign;
 #[cfg(feature = "net")]
 mod check;
 #[cfg(feature = "net")]
+mod circle;
+#[cfg(feature = "net")]
 mod event;
 #[cfg(any(all(test, feature = "net"), feature = "fuzzing"))]
 #[doc(hidden)]
@@ -106,10 +108,14 @@ pub use sign::{Key, Signer};
 #[cfg(feature = "net")]
 pub use {
     check::{Log, Violation, check, check_logs},
+    circle::Circle,
     event::{Delivery, Event, Explanation, MissingCause},
-    group::{CallError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError, Sender},
+    group::{
+        CallError, CircleError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError,
+        Sender,
+    },
     identity::{Credential, Identity, IdentityError, Profile},
-    node::{BindError, Contact, JoinError, Link, Node, Traffic},
+    node::{BindError, Contact, JoinError, Link, Node, Offer, Offers, Traffic},
     options::Options,
     receipt::Receipt,
 };

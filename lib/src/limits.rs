@@ -9,7 +9,7 @@ use crate::identity::{self, card};
 use crate::net::{self, codec, rpc};
 use crate::node::{self, gate, hub, outcasts, places};
 use crate::store::keeper;
-use crate::{bound, run};
+use crate::{bound, circle, run};
 use readme::{bytes, hold, number, time};
 
 #[path = "../../testing/limits.rs"]
@@ -113,6 +113,10 @@ fn the_readme_tells_the_limits_of_the_library() {
             two((number(net::MAX_STRANGERS), number(net::MAX_STRANGERS_PER_ADDRESS))),
         ),
         ("groups of a node", number(rpc::MAX_GROUPS)),
+        (
+            "profiles that a private group's list speaks of",
+            number(circle::MAX_LISTED),
+        ),
         (
             "addresses dialled; nodes remembered",
             two((number(places::MAX_PLACES), number(hub::MAX_NODES))),

@@ -28,6 +28,8 @@ pub enum Kind {
     Retire,
     /// A request of the group RPC; for the layer above, opaque here.
     Call,
+    /// What a member of a private group says of who may be in it; for the layer above, opaque here.
+    List,
 }
 
 /// Longest name in bytes that is believed, 32 characters: what is said of thousands of members is kept.

@@ -20,7 +20,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Frame;
+use crate::group::Listing;
 use crate::id::{MemberId, NodeId};
+use crate::identity::Profile;
 use rpc::Call;
 
 /// Longest frame in bytes: 16 batches of the usual size or one of the largest, and what a hostile peer can make us
@@ -123,4 +125,13 @@ pub(crate) enum Knock {
 pub(crate) struct Door {
     pub(crate) member: MemberId,
     pub(crate) knock: mpsc::Sender<Knock>,
+    /// Who may be in the group, if it is private.
+    pub(crate) listing: Option<Listing>,
+}
+
+impl Door {
+    /// Whether somebody of that profile, or of none, may talk to the group.
+    pub(crate) fn lets_in(&self, profile: Option<&Profile>) -> bool {
+        self.listing.as_ref().is_none_or(|listing| listing.admits(profile))
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod gate;
 pub(crate) mod hub;
 mod links;
+mod lists;
 pub(crate) mod outcasts;
 pub(crate) mod places;
 
@@ -12,9 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::circle::{Circle, is_name};
 use crate::group::{Group, Kept};
 use crate::id::{GroupId, NodeId};
 use crate::identity::{Identity, Profile};
@@ -26,6 +28,7 @@ use crate::store::keeper::Keeper;
 use crate::store::{Archive, Saved, StoreError, rows};
 use gate::Gate;
 use hub::{Hub, Order};
+use lists::Which;
 
 /// Orders to a node that may wait: they are few, and whoever gives them waits with them.
 const ORDERS: usize = 64;
@@ -83,6 +86,7 @@ pub struct Node {
 struct Board {
     links: Mutex<Vec<Link>>,
     profiles: Mutex<BTreeMap<NodeId, Profile>>,
+    offers: watch::Sender<Vec<Offer>>,
 }
 
 /// Why a node could not be bound. Nothing was started.
@@ -141,6 +145,12 @@ pub enum JoinError {
     /// The group has so many members, and takes no more. Try again when somebody has left.
     #[error("the group has {0} members, and takes no more; try again when somebody has left")]
     Full(usize),
+    /// A private group needs an identity that a profile stands behind: without it nobody could tell who this is.
+    #[error("to be in a private group a node needs an identity with a profile")]
+    NeedsProfile,
+    /// This node's profile is not one of those that may be in the group.
+    #[error("this node's profile may not be in that group")]
+    NotListed,
     /// This node was evicted from its cluster: nobody would talk to it.
     #[error("this node was evicted")]
     Evicted,
@@ -166,6 +176,32 @@ pub struct Link {
     /// Whether that is because somebody is there, and one side does not let the other in: another cluster, an eviction,
     /// another version of the protocol.
     pub denied: bool,
+}
+
+/// A private group that another node is in, and that this one may join, and has not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// Who is in it.
+    pub node: NodeId,
+    /// The profile behind that node.
+    pub profile: Profile,
+    /// The group, as that node knows it, for [`Node::join_private`].
+    pub circle: Circle,
+}
+
+/// The private groups that are on offer, each time that they change.
+#[derive(Debug)]
+pub struct Offers(watch::Receiver<Vec<Offer>>);
+
+impl Offers {
+    /// Waits for a change, or at the first call not at all; then all that are on offer now. For ever, where the node
+    /// was shut down. Can be given up at any time.
+    pub async fn next(&mut self) -> Vec<Offer> {
+        match self.0.changed().await {
+            Ok(()) => self.0.borrow_and_update().clone(),
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// What a node has sent and received since it was bound, over all its connections: frames with their lengths,
@@ -270,18 +306,44 @@ impl Node {
     /// # Errors
     /// [`JoinError`]: the node is in no other state than before.
     pub async fn join(&self, group: &str) -> Result<Group, JoinError> {
-        let length = group.chars().count();
-        if !(1..=MAX_GROUP_NAME).contains(&length) || group.chars().any(char::is_control) {
+        if !is_name(group) {
             return Err(JoinError::BadName);
         }
-        let kept = self.kept(GroupId::named(group)).await?;
+        self.enter(Which::Public(group.to_owned())).await
+    }
+
+    /// Joins a private group, as `join` does a public one. Every member keeps to the list: whoever's verified profile is
+    /// not on it gets no frame of the group, is not heard in it, and is not told that this node is in it.
+    ///
+    /// What other members know of the list is taken in when they are met.
+    ///
+    /// # Errors
+    /// [`JoinError`]: the node is in no other state than before.
+    pub async fn join_private(&self, circle: Circle) -> Result<Group, JoinError> {
+        if !circle.is_well_formed() {
+            return Err(JoinError::BadName);
+        }
+        let identity = self.identity.as_ref();
+        let profile = identity.and_then(Identity::profile).ok_or(JoinError::NeedsProfile)?;
+        if !circle.admits(&profile) {
+            return Err(JoinError::NotListed);
+        }
+        self.enter(Which::Private(circle)).await
+    }
+
+    /// Private groups that this node could join: others that may be in them, too, are. It hears of them when it is
+    /// connected to one of them.
+    pub fn offers(&self) -> Offers {
+        let mut offers = self.board.offers.subscribe();
+        offers.mark_changed();
+        Offers(offers)
+    }
+
+    async fn enter(&self, which: Which) -> Result<Group, JoinError> {
+        let kept = self.kept(which.id()).await?.map(Box::new);
         let (reply, joined) = oneshot::channel();
         self.orders
-            .send(Order::Join {
-                name: group.to_owned(),
-                kept: kept.map(Box::new),
-                reply,
-            })
+            .send(Order::Join { which, kept, reply })
             .await
             .map_err(|_| JoinError::Down)?;
         let (group, member) = joined.await.map_err(|_| JoinError::Down)??;

@@ -279,7 +279,7 @@ impl Engine {
     /// Joins and leaves change the view of whoever delivers them.
     fn note_kind(&mut self, slot: Slot, message: &Message) {
         match message.kind {
-            Kind::App | Kind::Call => {}
+            Kind::App | Kind::Call | Kind::List => {}
             Kind::Retire => self.note_retired(&message.payload),
             Kind::Join => {
                 let known = &mut self.roster[slot];

@@ -20,7 +20,7 @@ const FIRST_TURN: Micros = 500_000;
 impl Engine {
     pub(super) fn on_send(&mut self, ticket: u64, kind: Kind, payload: Bytes, sent_at: u64) {
         let limit = self.config.payload_limit;
-        let refusal = if !matches!(self.phase, Phase::Member) || !matches!(kind, Kind::App | Kind::Call) {
+        let refusal = if !matches!(self.phase, Phase::Member) || !matches!(kind, Kind::App | Kind::Call | Kind::List) {
             Some(Refusal::NotMember)
         } else if payload.len() > limit {
             Some(Refusal::TooLong { limit })

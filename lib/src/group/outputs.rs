@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::circle::Act;
 use crate::engine::seal::is_forgery;
 use crate::engine::{Batch, Frame, Input, Notice, Output};
 use crate::event::Event;
@@ -146,9 +147,33 @@ impl Task {
                 payload: message.payload,
                 replies: self.replies.clone(),
             }),
+            Kind::List => self.on_list(message, from),
             _ => show::delivered(message, from, held_for),
         };
         self.tell(Told::Placed(event, place), payload_bytes);
+    }
+
+    /// What a member said of who may be in the group. It counts from here on.
+    fn on_list(&mut self, message: Message, by: Member) -> Event {
+        let stamp = message.stamp();
+        let nothing = Event::Control {
+            member: by.clone(),
+            stamp: stamp.clone(),
+        };
+        let (Some(private), Some(act)) = (&self.private, Act::decode(&message.payload)) else {
+            return nothing;
+        };
+        if !private.listing.hear(&act, (by.id, stamp.lamport)) {
+            return nothing;
+        }
+        // The node tells its links.
+        self.views.notify_one();
+        let profile = act.about;
+        if act.admits {
+            return Event::Admitted { profile, by, stamp };
+        }
+        self.state.over |= private.identity.profile() == Some(profile);
+        Event::Excluded { profile, by, stamp }
     }
 
     /// Tells whoever waits in `Node::join`, if it still does.

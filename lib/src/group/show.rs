@@ -27,7 +27,7 @@ pub(super) fn delivered(message: Message, from: Member, held_for: Micros) -> Eve
                 stamp: message.stamp(),
             }
         }
-        Kind::Retire | Kind::Call => Event::Control {
+        Kind::Retire | Kind::Call | Kind::List => Event::Control {
             member: from,
             stamp: message.stamp(),
         },

@@ -17,7 +17,7 @@ use crate::group::keep::Keeping;
 use crate::group::mailbox::{Inbox, Outgoing};
 use crate::group::show;
 use crate::group::turn::Turn;
-use crate::group::{Ask, Outcast, SendError, Shared, Wanted};
+use crate::group::{Ask, Outcast, Private, SendError, Shared, Wanted};
 use crate::id::{GroupId, MemberId};
 use crate::message::{Member, Micros};
 use crate::net::Knock;
@@ -28,6 +28,8 @@ pub(super) struct Task {
     pub(super) group: GroupId,
     pub(super) engine: Engine,
     pub(super) shared: Arc<Shared>,
+    /// If the group is private.
+    pub(super) private: Option<Private>,
     pub(super) knocks: mpsc::Receiver<Knock>,
     pub(super) inbox: Inbox,
     pub(super) asks: mpsc::Receiver<Ask>,

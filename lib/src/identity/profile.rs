@@ -11,7 +11,7 @@ const DOMAIN: &[u8] = b"nodeset 2026-11 profile endorses process key\0";
 const CONTEXT: &str = "nodeset 2026-11 profile fingerprint";
 
 /// A long-lived key that somebody keeps over many process runs, and that has signed the key of one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Profile {
     key: [u8; 32],
 }
@@ -20,6 +20,11 @@ impl Profile {
     /// What a profile's key signs, to endorse the process with that public key.
     pub fn endorses(process: &[u8; 32]) -> Vec<u8> {
         [DOMAIN, process].concat()
+    }
+
+    /// The profile with that public key, as somebody names it: that alone proves nothing of anybody.
+    pub fn of_key(key: [u8; 32]) -> Self {
+        Self { key }
     }
 
     /// The public key.

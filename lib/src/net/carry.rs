@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine::Frame;
+use crate::identity::Profile;
 use crate::net::dial::{News, Phone};
 use crate::net::line::Line;
-use crate::net::rpc::{Call, Hello, Path, Reply};
+use crate::net::rpc::{Call, Hello, Path, Presence, Reply};
 use crate::net::vouch::{self, Whom};
 use crate::net::{Knock, LINK_QUEUE, POLL_AFTER, STALL_TIMEOUT};
 
@@ -23,19 +24,19 @@ pub(super) async fn carry(
     phone: &Phone,
     (addr, line): (SocketAddr, &mut Line),
     (whom, theirs): (&Whom, &mut Hello),
+    mut mine: Mine,
     (mut calls, mut visited): (mpsc::Receiver<Call>, watch::Receiver<bool>),
 ) -> &'static str {
-    let mut hello = phone.hello.clone();
     let mut stall = pin!(sleep_until(Instant::now() + STALL_TIMEOUT));
     // A node that is not dialled back within a while asks for what the other has to say.
     let (mut polling, poll_from) = (false, Instant::now() + POLL_AFTER);
     let mut needed = true;
     loop {
-        if !needed && hello.has_changed().unwrap_or(false) {
-            line.begin(Call::Groups(hello.borrow_and_update().groups.clone()));
+        if !needed && let Some(call) = mine.news() {
+            line.begin(call);
         }
         // What happens rarely is waited for as one, so that a busy link need not enlist for each with every call.
-        let mut rare = pin!(rare_call(&mut hello, &mut visited, (!polling).then_some(poll_from)));
+        let mut rare = pin!(rare_call(&mut mine, &mut visited, (!polling).then_some(poll_from)));
         // Until that changes:
         loop {
             // A poll is answered when there is something to say: nobody would hear it.
@@ -93,6 +94,29 @@ pub(super) async fn carry(
     }
 }
 
+/// What the other side of a link is told of this node's groups.
+pub(super) struct Mine {
+    pub(super) hello: watch::Receiver<Arc<Hello>>,
+    /// What it was told last.
+    pub(super) told: Vec<Presence>,
+    /// The profile of the other side.
+    pub(super) whom: Option<Profile>,
+}
+
+impl Mine {
+    /// What it is to be told now, if that differs from what it was told: whoever may know of nothing that changed does
+    /// not even notice that something did.
+    fn news(&mut self) -> Option<Call> {
+        let hello = self.hello.borrow_and_update();
+        let groups = hello.groups_for(self.whom.as_ref());
+        if groups == self.told {
+            return None;
+        }
+        self.told.clone_from(&groups);
+        Some(Call::Groups(hello.revision, groups))
+    }
+}
+
 /// Begins a call of the node itself behind those that wait, room or not: a group that is over has said its last words
 /// before the node says that it is, and from a member that is not there any more nothing would be taken.
 fn begin_last(line: &mut Line, calls: &mut mpsc::Receiver<Call>, last: Call, polling: &mut bool) {
@@ -105,12 +129,11 @@ fn begin_last(line: &mut Line, calls: &mut mpsc::Receiver<Call>, last: Call, pol
 }
 
 /// A call that the node itself has to make, on which the dialling side waits seldom; nothing, if it is shutting down.
-async fn rare_call(
-    hello: &mut watch::Receiver<Arc<Hello>>,
-    visited: &mut watch::Receiver<bool>,
-    poll_from: Option<Instant>,
-) -> Option<Call> {
+async fn rare_call(mine: &mut Mine, visited: &mut watch::Receiver<bool>, poll_from: Option<Instant>) -> Option<Call> {
     loop {
+        if let Some(call) = mine.news() {
+            return Some(call);
+        }
         let lonely = poll_from.filter(|_| !*visited.borrow_and_update());
         let poll = async {
             match lonely {
@@ -119,10 +142,7 @@ async fn rare_call(
             }
         };
         tokio::select! {
-            changed = hello.changed() => {
-                changed.ok()?;
-                return Some(Call::Groups(hello.borrow_and_update().groups.clone()));
-            }
+            changed = mine.hello.changed() => changed.ok()?,
             changed = visited.changed() => changed.ok()?,
             () = poll => return Some(Call::Poll),
         }
@@ -172,7 +192,7 @@ async fn take_believed(
                 .iter_mut()
                 .try_for_each(|frame| vouch::frame(whom, theirs, frame))
                 .map_err(Fault::Forged)?;
-            hand_in(phone, theirs, frames).await;
+            hand_in(phone, whom, theirs, frames).await;
         }
         Reply::Hello(hello) => {
             if hello.node != whom.node || !vouch::are_its_own(whom.node, &hello.groups) {
@@ -189,7 +209,7 @@ async fn take_believed(
                     continue;
                 }
                 vouch::frame(whom, path, &mut frame).map_err(Fault::Forged)?;
-                hand_in(phone, path, vec![frame]).await;
+                hand_in(phone, whom, path, vec![frame]).await;
             }
         }
         Reply::Refused(refusal) => tracing::debug!(%addr, "a call was refused: {refusal}"),
@@ -198,12 +218,12 @@ async fn take_believed(
 }
 
 /// What a member of the other side says goes to the group that it is for.
-async fn hand_in(phone: &Phone, path: Path, frames: Vec<Frame>) {
+async fn hand_in(phone: &Phone, whom: &Whom, path: Path, frames: Vec<Frame>) {
     let door = phone
         .doors
         .borrow()
         .get(&path.group)
-        .filter(|door| door.member == path.to)
+        .filter(|door| door.member == path.to && door.lets_in(whom.profile.as_ref()))
         .cloned();
     let Some(door) = door else { return };
     for frame in frames {

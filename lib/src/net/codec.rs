@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tarpc::{ClientMessage, Response, ServerError, context, trace};
 
 use crate::bound;
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId};
-use crate::net::rpc::{Call, Path, Reply, Request};
+use crate::net::rpc::{Call, Path, Presence, Reply, Request};
 use crate::net::transport::{Codec, Outbox};
 use crate::net::{MAX_FRAME, Meter};
 use crate::run::Run;
@@ -75,7 +75,7 @@ impl Codec for Caller {
                 out.put_u32(left.min(MAX_DEADLINE).as_millis() as u32);
                 match *request.message {
                     Call::Hello(hello) => put(out, HELLO, &hello),
-                    Call::Groups(groups) => put(out, GROUPS, &groups),
+                    Call::Groups(revision, groups) => put(out, GROUPS, &(revision, groups)),
                     Call::Push { path, .. } => {
                         out.put_u8(PUSH);
                         put_path(out, path);
@@ -151,10 +151,21 @@ impl Codec for Callee {
     }
 }
 
+/// The groups of a caller.
+#[derive(Deserialize)]
+struct Told {
+    revision: u64,
+    #[serde(deserialize_with = "bound::list")]
+    groups: Vec<Presence>,
+}
+
 fn request(mut body: Bytes) -> io::Result<Request> {
     match take_u8(&mut body)? {
         HELLO => Ok(Request::Hello(from_postcard(&body)?)),
-        GROUPS => Ok(Request::Groups(from_postcard(&body)?)),
+        GROUPS => {
+            let Told { revision, groups } = from_postcard(&body)?;
+            Ok(Request::Groups(revision, groups))
+        }
         PUSH => {
             let path = take_path(&mut body)?;
             let run = Run::decode(&body).map_err(|error| odd(error.0))?;

@@ -9,10 +9,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::id::NodeId;
-use crate::net::carry::carry;
+use crate::net::carry::{Mine, carry};
 use crate::net::codec::Caller;
 use crate::net::line::Line;
-use crate::net::rpc::{Call, Hello, Reply};
+use crate::net::rpc::{Call, Hello, Presence, Reply};
 use crate::net::serve::Doors;
 use crate::net::socket::{Socket, TcpStream, is_private};
 use crate::net::tls::{DENIED, Peer, Tls, plain};
@@ -41,7 +41,7 @@ pub(crate) enum News {
     /// The link that was up is not any more.
     Down,
     /// Connected, and closed again: no group is shared.
-    Strangers { hello: Hello },
+    Strangers { whom: Whom, hello: Hello },
     /// An attempt failed.
     Failed { refused: bool, trouble: Trouble },
     /// The address is this node's own.
@@ -121,15 +121,15 @@ pub(crate) async fn dial(addr: SocketAddr, mut phone: Phone, mut jitter: u64) {
 
 /// One connection, from dialling to its end.
 async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
-    let (mut line, whom, mut theirs) = match timeout(HANDSHAKE_TIMEOUT, introduce(addr, phone)).await {
+    let (mut line, whom, mut theirs, told) = match timeout(HANDSHAKE_TIMEOUT, introduce(addr, phone)).await {
         Ok(introduced) => introduced?,
         Err(_) => return Err(stalled("did not say who it is")),
     };
     if whom.node == phone.hello.borrow().node {
         return Ok(News::Myself);
     }
-    if !shares(&theirs, &phone.hello.borrow()) {
-        return Ok(News::Strangers { hello: theirs });
+    if !shares(&theirs.groups, &phone.hello.borrow().groups_for(whom.profile.as_ref())) {
+        return Ok(News::Strangers { whom, hello: theirs });
     }
     let (link, calls) = mpsc::channel(LINK_QUEUE);
     let (use_it, used) = oneshot::channel();
@@ -145,19 +145,26 @@ async fn attempt(addr: SocketAddr, phone: &mut Phone) -> io::Result<News> {
         .await
         .map_err(|_| stalled("the node is shutting down"))?;
     let Ok(Some(visited)) = used.await else {
-        return Ok(News::Strangers { hello: theirs });
+        return Ok(News::Strangers { whom, hello: theirs });
     };
-    let why = carry(phone, (addr, &mut line), (&whom, &mut theirs), (calls, visited)).await;
+    let mine = Mine {
+        hello: phone.hello.clone(),
+        told,
+        whom: whom.profile,
+    };
+    let why = carry(phone, (addr, &mut line), (&whom, &mut theirs), mine, (calls, visited)).await;
     tracing::debug!(%addr, why, "link closed");
     Ok(News::Down)
 }
 
-/// Connects, and says who is who.
-async fn introduce(addr: SocketAddr, phone: &mut Phone) -> io::Result<(Line, Whom, Hello)> {
+/// Connects, and says who is who. Who is there is known when it has answered: private groups are told of after that.
+async fn introduce(addr: SocketAddr, phone: &mut Phone) -> io::Result<(Line, Whom, Hello, Vec<Presence>)> {
     let (socket, peer) = connect(addr, phone.tls.as_ref()).await?;
     let mut line = Line::new(Transport::new(socket, Caller(phone.meter.clone())));
     phone.hello.mark_unchanged();
-    line.begin(Call::Hello(Hello::now(&phone.hello, phone.tls.as_ref())));
+    let hello = Hello::now(&phone.hello, phone.tls.as_ref(), None);
+    let told = hello.groups.clone();
+    line.begin(Call::Hello(hello));
     let reply = match line.next().await {
         Some((_, Ok(reply))) => reply,
         // What became of the call says less than what became of the connection.
@@ -175,7 +182,7 @@ async fn introduce(addr: SocketAddr, phone: &mut Phone) -> io::Result<(Line, Who
         _ => return Err(io::Error::other("it answers with something else")),
     };
     let whom = vouch::greeting(peer.as_ref(), &hello).map_err(|refusal| denied(refusal.of_caller()))?;
-    Ok((line, whom, hello))
+    Ok((line, whom, hello, told))
 }
 
 /// A connection that has shown who it is with, if that is asked for.
@@ -205,11 +212,10 @@ async fn open(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-pub(crate) fn shares(theirs: &Hello, mine: &Hello) -> bool {
+pub(crate) fn shares(theirs: &[Presence], mine: &[Presence]) -> bool {
     theirs
-        .groups
         .iter()
-        .any(|other| mine.groups.iter().any(|own| own.group == other.group))
+        .any(|other| mine.iter().any(|own| own.group == other.group))
 }
 
 fn denied(why: String) -> io::Error {

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tarpc::server::BaseChannel;
 use tokio::sync::oneshot;
 
+use crate::identity::Profile;
 use crate::net::codec::Callee;
 use crate::net::rpc::{Hello, Refusal, Reply, Request};
 use crate::net::seats::{Guest, Stranger};
@@ -54,7 +55,7 @@ pub(super) async fn greet(
     };
     match admission {
         Ok((whom, replaced, guest)) => {
-            let mine = desk.mine();
+            let mine = desk.mine(whom.profile.as_ref());
             answer(&mut channel, request.id, Reply::Hello(mine)).await?;
             Ok(Some(Greeted {
                 channel,
@@ -103,8 +104,8 @@ async fn admit(
 }
 
 impl Desk {
-    /// How this node presents itself now.
-    pub(super) fn mine(&self) -> Hello {
-        Hello::now(&self.hello, self.tls.as_ref())
+    /// How this node presents itself now, to that profile.
+    pub(super) fn mine(&self, whom: Option<&Profile>) -> Hello {
+        Hello::now(&self.hello, self.tls.as_ref(), whom)
     }
 }

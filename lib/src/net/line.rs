@@ -144,7 +144,7 @@ const NOWHERE: Path = Path {
 fn path_of(call: &Call) -> Path {
     match call {
         Call::Push { path, .. } | Call::Frame { path, .. } => *path,
-        Call::Hello(_) | Call::Groups(_) | Call::Poll => NOWHERE,
+        Call::Hello(_) | Call::Groups(..) | Call::Poll => NOWHERE,
     }
 }
 

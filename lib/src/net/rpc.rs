@@ -8,13 +8,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::circle::Circle;
 use crate::engine::Frame;
 use crate::id::{GroupId, MemberId, NodeId};
-use crate::identity::Endorsement;
+use crate::identity::{Endorsement, Profile};
 use crate::net::tls::Tls;
 
 /// Version of everything on the wire. A node of another version is refused at the greeting.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
 /// How a node presents itself, first on every connection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -27,17 +28,35 @@ pub(crate) struct Hello {
     pub(crate) addr: SocketAddr,
     #[serde(deserialize_with = "crate::bound::list")]
     pub(crate) groups: Vec<Presence>,
+    /// Counts the changes of `groups`: they are told over several connections, and the latest counts.
+    pub(crate) revision: u64,
     /// Who is behind it, if it shows that.
     pub(crate) endorsement: Option<Endorsement>,
 }
 
 impl Hello {
-    /// How a node presents itself now: who endorses it may have changed.
-    pub(crate) fn now(hello: &watch::Receiver<Arc<Hello>>, tls: Option<&Tls>) -> Self {
+    /// How a node presents itself now to that profile, or to somebody who has shown none yet: who endorses it may have
+    /// changed.
+    pub(crate) fn now(hello: &watch::Receiver<Arc<Hello>>, tls: Option<&Tls>, whom: Option<&Profile>) -> Self {
+        let hello = hello.borrow();
         Self {
+            protocol: hello.protocol,
+            node: hello.node,
+            name: hello.name.clone(),
+            addr: hello.addr,
+            groups: hello.groups_for(whom),
+            revision: hello.revision,
             endorsement: tls.and_then(|tls| tls.identity().endorsement()),
-            ..Self::clone(&hello.borrow())
         }
+    }
+
+    /// The groups that somebody of that profile may know of: nobody else learns that this node is in a private one.
+    pub(crate) fn groups_for(&self, whom: Option<&Profile>) -> Vec<Presence> {
+        let is_told = |presence: &&Presence| {
+            let circle = presence.circle.as_ref();
+            circle.is_none_or(|circle| whom.is_some_and(|whom| circle.admits(whom)))
+        };
+        self.groups.iter().filter(is_told).cloned().collect()
     }
 
     pub(crate) fn takes_part(&self, group: GroupId, member: MemberId) -> bool {
@@ -47,20 +66,22 @@ impl Hello {
 }
 
 /// A node takes part in a group.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Presence {
     pub(crate) group: GroupId,
     pub(crate) member: MemberId,
     /// How many times the node had joined that group before: the member's id follows from it.
     pub(crate) nth: u64,
+    /// Who may be in it, as that node knows; none: the group is public.
+    pub(crate) circle: Option<Circle>,
 }
 
 /// A request as the caller has it: pushes are bytes that were encoded once for all peers.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Hello(Hello),
-    /// The caller's groups changed.
-    Groups(Vec<Presence>),
+    /// The caller's groups changed, to this revision of them.
+    Groups(u64, Vec<Presence>),
     /// One's own messages: slices that put together are a run.
     Push {
         path: Path,
@@ -78,7 +99,7 @@ pub(crate) enum Call {
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     Hello(Hello),
-    Groups(Vec<Presence>),
+    Groups(u64, Vec<Presence>),
     Frame { path: Path, frame: Box<Frame> },
     Poll,
 }

@@ -49,7 +49,11 @@ pub(crate) enum Visit {
     /// Its connection ended.
     Bye { node: NodeId },
     /// Its groups changed.
-    Groups { node: NodeId, groups: Vec<Presence> },
+    Groups {
+        node: NodeId,
+        revision: u64,
+        groups: Vec<Presence>,
+    },
 }
 
 /// What every inbound connection needs.

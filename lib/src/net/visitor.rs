@@ -71,7 +71,7 @@ impl Visitor {
     /// Answers at once, or says what to wait for.
     async fn on_request(&mut self, id: u64, request: Request) -> io::Result<Option<Waiting>> {
         match request {
-            Request::Frame { path, mut frame } => match admit(&self.theirs, &self.desk, path) {
+            Request::Frame { path, mut frame } => match admit((&self.theirs, &self.whom), &self.desk, path) {
                 Ok(door) => {
                     vouch::frame(&self.whom, path, &mut frame).map_err(forged)?;
                     let (answer, answered) = oneshot::channel();
@@ -86,14 +86,15 @@ impl Visitor {
                 }
                 Err(refusal) => answer(&mut self.channel, id, Reply::Refused(refusal)).await?,
             },
-            Request::Groups(groups) if vouch::are_its_own(self.whom.node, &groups) => {
+            Request::Groups(revision, groups) if vouch::are_its_own(self.whom.node, &groups) => {
                 self.theirs.groups = groups.clone();
                 self.tell(Visit::Groups {
                     node: self.whom.node,
+                    revision,
                     groups,
                 })
                 .await?;
-                let mine = self.desk.mine();
+                let mine = self.desk.mine(self.whom.profile.as_ref());
                 answer(&mut self.channel, id, Reply::Hello(mine)).await?;
             }
             Request::Poll => {
@@ -110,7 +111,7 @@ impl Visitor {
                     .await?;
                 }
             }
-            Request::Groups(_) => return Err(forged("it names members that are not its own")),
+            Request::Groups(..) => return Err(forged("it names members that are not its own")),
             Request::Hello(_) => return Err(odd("it greets twice")),
         }
         Ok(None)
@@ -182,7 +183,7 @@ fn weight(call: &Call) -> usize {
     match call {
         Call::Push { run, .. } => run.iter().map(Bytes::len).sum(),
         Call::Frame { frame, .. } => weight_of(frame),
-        Call::Hello(_) | Call::Groups(_) | Call::Poll => SMALL,
+        Call::Hello(_) | Call::Groups(..) | Call::Poll => SMALL,
     }
 }
 
@@ -207,17 +208,18 @@ fn frame_of(call: Call) -> Option<(Path, Frame)> {
     match call {
         Call::Push { path, run } => Some((path, Frame::Push(Run::decode(&run.concat().into()).ok()?))),
         Call::Frame { path, frame } => Some((path, *frame)),
-        Call::Hello(_) | Call::Groups(_) | Call::Poll => None,
+        Call::Hello(_) | Call::Groups(..) | Call::Poll => None,
     }
 }
 
 /// A frame goes in only from a member that lives in the calling node, to the member that lives here.
-fn admit(theirs: &Hello, desk: &Desk, path: Path) -> Result<Door, Refusal> {
+fn admit((theirs, whom): (&Hello, &Whom), desk: &Desk, path: Path) -> Result<Door, Refusal> {
     if !theirs.takes_part(path.group, path.from) {
         return Err(Refusal::NotYou);
     }
     let doors = desk.doors.borrow();
     let door = doors.get(&path.group).filter(|door| door.member == path.to);
+    let door = door.filter(|door| door.lets_in(whom.profile.as_ref()));
     door.cloned().ok_or(Refusal::NotHere)
 }
 

@@ -1,5 +1,6 @@
 //! What a connection says, against who it is with: a certificate outweighs whatever is said.
 
+use crate::circle::Circle;
 use crate::engine::{Frame, Record};
 use crate::id::{GroupId, MemberId, NodeId};
 use crate::identity::Profile;
@@ -63,7 +64,10 @@ pub(crate) fn are_its_own(node: NodeId, groups: &[Presence]) -> bool {
     let mut seen = std::collections::BTreeSet::new();
     groups.len() <= MAX_GROUPS
         && groups.iter().all(|presence| {
-            seen.insert(presence.group) && presence.member == MemberId::of_join(node, presence.group, presence.nth)
+            let listed = |circle: &Circle| circle.is_well_formed() && circle.group() == presence.group;
+            seen.insert(presence.group)
+                && presence.member == MemberId::of_join(node, presence.group, presence.nth)
+                && presence.circle.as_ref().is_none_or(listed)
         })
 }
 
@@ -212,6 +216,7 @@ mod tests {
             group: GroupId([group; 16]),
             member: MemberId::of_join(node(of), GroupId([group; 16]), nth),
             nth,
+            circle: None,
         };
         assert!(are_its_own(node(1), &[presence(5, 1, 0), presence(6, 1, 7)]));
         assert!(!are_its_own(node(1), &[presence(5, 2, 0)]));

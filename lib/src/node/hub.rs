@@ -10,17 +10,19 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError as TaskError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::group::{self, Group, Outcast, Wanted};
+use crate::circle::Circle;
+use crate::group::{self, Group, Listing, Outcast, Wanted};
 use crate::id::{GroupId, MemberId, NodeId};
 use crate::identity::Profile;
 use crate::message::Intro;
-use crate::net::dial::{News, Phone, shares};
+use crate::net::dial::{News, Phone};
 use crate::net::rpc::{Call, Hello, MAX_GROUPS, PROTOCOL, Presence};
 use crate::net::serve::{Desk, Doors, serve};
 use crate::net::socket::TcpListener;
 use crate::net::tls::Tls;
-use crate::net::{Door, GROUP_QUEUE, Knock, Meter};
+use crate::net::{Door, GROUP_QUEUE, Meter};
 use crate::node::gate::Gate;
+use crate::node::lists::Which;
 use crate::node::outcasts::heard_out;
 use crate::node::places::Places;
 use crate::node::{Board, Contact, JoinError};
@@ -40,7 +42,7 @@ pub(super) enum Order {
     Meet(SocketAddr),
     Contact(Contact),
     Join {
-        name: String,
+        which: Which,
         kept: Option<Box<group::Kept>>,
         reply: oneshot::Sender<Result<Joined, JoinError>>,
     },
@@ -54,6 +56,8 @@ pub(super) enum Order {
 #[derive(Default)]
 pub(super) struct Remote {
     pub(super) groups: Vec<Presence>,
+    /// Of what it said of its groups.
+    pub(super) revision: u64,
     pub(super) profile: Option<Profile>,
     pub(super) link: Option<(SocketAddr, mpsc::Sender<Call>)>,
     /// Tells the link whether the other side has a connection to this node.
@@ -86,6 +90,8 @@ pub(super) struct Local {
     pub(super) control: group::Control,
     /// Members that the group can talk to, and over which link.
     pub(super) announced: BTreeMap<MemberId, mpsc::Sender<Call>>,
+    /// The list as links were told it, if the group is private.
+    pub(super) told: Option<Circle>,
 }
 
 pub(super) struct Hub {
@@ -111,6 +117,8 @@ pub(super) struct Hub {
     /// Nodes that a registry vouches for.
     pub(super) leases: BTreeSet<NodeId>,
     pub(super) tasks: JoinSet<GroupId>,
+    /// What others offer may have changed.
+    pub(super) offers_stale: bool,
 }
 
 impl Hub {
@@ -127,6 +135,7 @@ impl Hub {
             name: options.name.clone(),
             addr,
             groups: Vec::new(),
+            revision: 0,
             endorsement: None,
         }));
         let (doors, sees) = watch::channel(Doors::default());
@@ -159,6 +168,7 @@ impl Hub {
             joins: BTreeMap::new(),
             leases: BTreeSet::new(),
             tasks: JoinSet::new(),
+            offers_stale: false,
         }
     }
 
@@ -180,8 +190,8 @@ impl Hub {
                 order = orders.recv() => match order {
                     Some(Order::Meet(addr)) => self.dial(addr, |place| place.pinned = true),
                     Some(Order::Contact(contact)) => self.on_contact(contact).await,
-                    Some(Order::Join { name, kept, reply }) => {
-                        self.on_join(name, kept, reply);
+                    Some(Order::Join { which, kept, reply }) => {
+                        self.on_join(which, kept, reply);
                         let leased: Vec<NodeId> = std::mem::take(&mut self.leases).into_iter().collect();
                         self.set_leases(&leased, true).await;
                     }
@@ -197,6 +207,9 @@ impl Hub {
                 () = views.notified() => {
                     self.dial_members();
                     self.hear_of_outcasts().await;
+                    if self.note_lists().await {
+                        self.reconcile().await;
+                    }
                 }
                 () = heard_out(self.hearings.front()) => {
                     let (_, node) = self.hearings.pop_front().expect("the first is over");
@@ -209,7 +222,8 @@ impl Hub {
     }
 
     /// What the application may look at.
-    fn show(&self) {
+    fn show(&mut self) {
+        self.show_offers();
         *self.board.links.lock().expect("never held over a panic") = self.places.links();
         let shown = |(&node, remote): (&NodeId, &Remote)| Some((node, remote.profile?));
         let connected = self
@@ -252,28 +266,15 @@ impl Hub {
         }
     }
 
-    /// Leases matter to groups when they decide whether a silent member is closed.
-    pub(super) async fn set_leases(&mut self, nodes: &[NodeId], live: bool) {
-        for &node in nodes {
-            let changed = match live {
-                true => self.leases.len() < MAX_NODES && self.leases.insert(node),
-                false => self.leases.remove(&node),
-            };
-            for local in self.groups.values().filter(|_| changed) {
-                let _ = local.door.knock.send(Knock::Lease { node, live }).await;
-            }
-        }
-    }
-
     fn on_join(
         &mut self,
-        name: String,
+        which: Which,
         kept: Option<Box<group::Kept>>,
         reply: oneshot::Sender<Result<Joined, JoinError>>,
     ) {
-        let id = GroupId::named(&name);
+        let id = which.id();
         if self.is_in(id) {
-            let _ = reply.send(Err(JoinError::AlreadyIn(name)));
+            let _ = reply.send(Err(JoinError::AlreadyIn(which.name())));
             return;
         }
         if self.evicted {
@@ -295,7 +296,9 @@ impl Hub {
         let signer = secret.map(|secret| Signer::ed25519(&secret, id, nth));
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (knock, knocks) = mpsc::channel(GROUP_QUEUE);
-        let door = Door { member, knock };
+        let private = self.private(which, nth);
+        let listing = private.as_ref().map(|private| private.listing.clone());
+        let door = Door { member, knock, listing };
         let setup = group::Setup {
             id,
             member,
@@ -306,6 +309,7 @@ impl Hub {
             },
             config: self.options.config.clone(),
             signer,
+            private,
             seed: self.jitter,
             knocks,
             views: self.views.clone(),
@@ -322,18 +326,21 @@ impl Hub {
                 outcasts,
                 control,
                 announced: BTreeMap::new(),
+                told: None,
             },
         );
         self.publish();
+        self.kick(id);
         let _ = reply.send(Ok((started.group, started.joined)));
     }
 
     /// Tells the world, and one's own connections, where this node takes part now.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let presence = |(&group, local): (&GroupId, &Local)| Presence {
             group,
             member: local.door.member,
             nth: local.nth,
+            circle: local.door.listing.as_ref().map(Listing::now),
         };
         let groups = self.groups.iter().map(presence).collect();
         let door = |(&group, local): (&GroupId, &Local)| (group, local.door.clone());
@@ -342,15 +349,16 @@ impl Hub {
         self.hello.send_modify(|hello| {
             *hello = Arc::new(Hello {
                 groups,
+                revision: hello.revision + 1,
                 ..Hello::clone(hello)
             })
         });
-        self.places.kick_all();
+        self.offers_stale = true;
     }
 
     /// Whether this node takes part in a group: not in one that it has left, though the application may still read its
     /// last events.
-    fn is_in(&self, id: GroupId) -> bool {
+    pub(super) fn is_in(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(|local| !local.door.knock.is_closed())
     }
 
@@ -363,19 +371,14 @@ impl Hub {
 
     async fn on_over(&mut self, over: Result<GroupId, TaskError>) {
         let Ok(id) = over else { return };
+        let was_public = self.groups.get(&id).is_none_or(|local| local.door.listing.is_none());
         self.forget_left(id);
         self.publish();
-        // Links that carry nothing any more close when their last sender is gone.
-        let mine = self.hello.borrow().clone();
-        for remote in self.nodes.values_mut() {
-            let theirs = Hello {
-                groups: remote.groups.clone(),
-                ..Hello::clone(&mine)
-            };
-            if !shares(&theirs, &mine) {
-                remote.link = None;
-            }
+        // Of a private group only those are to notice that it is over who are told.
+        if was_public {
+            self.places.kick_some(|_| true);
         }
+        self.drop_idle_links();
         self.reconcile().await;
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::group::Want;
 use crate::id::NodeId;
 use crate::net::Knock;
-use crate::net::dial::{News, Trouble};
+use crate::net::dial::{News, Trouble, shares};
 use crate::net::rpc::{Presence, Refusal};
 use crate::net::serve::Visit;
 use crate::node::hub::{Hub, MAX_NODES};
@@ -25,9 +25,9 @@ impl Hub {
                 use_it,
             } => {
                 self.another_process(addr, hello.node).await;
+                self.nodes.entry(hello.node).or_default().profile = whom.profile;
+                self.note_answer(hello.node, hello.revision, hello.groups);
                 let remote = self.nodes.entry(hello.node).or_default();
-                remote.groups = hello.groups;
-                remote.profile = whom.profile;
                 // One link a node: a second address of the same node waits until the first fails.
                 let fresh = remote.link.is_none();
                 if fresh {
@@ -38,16 +38,17 @@ impl Hub {
             }
             News::Forged { node } => self.ban(node).await,
             News::Groups { hello } if self.gate.bars(hello.node) => {}
-            News::Groups { hello } => self.note_groups(hello.node, hello.groups),
+            News::Groups { hello } => self.note_answer(hello.node, hello.revision, hello.groups),
             News::Down => {
                 let why = "the connection was lost".to_owned();
                 self.unlink(addr, Trouble { why, denied: false });
             }
-            News::Strangers { hello } if self.gate.bars(hello.node) => {}
-            News::Strangers { hello } => {
+            News::Strangers { hello, .. } if self.gate.bars(hello.node) => {}
+            News::Strangers { whom, hello } => {
                 self.another_process(addr, hello.node).await;
+                self.nodes.entry(hello.node).or_default().profile = whom.profile;
                 self.places.connected(addr, hello.node, false);
-                self.note_groups(hello.node, hello.groups);
+                self.note_answer(hello.node, hello.revision, hello.groups);
             }
             News::Failed { refused, trouble } => {
                 self.unlink(addr, trouble);
@@ -112,7 +113,7 @@ impl Hub {
                 remote.profile = whom.profile;
                 remote.visited.send_replace(true);
                 let _ = admitted.send(Ok(replaced));
-                self.note_groups(hello.node, hello.groups);
+                self.note_groups(hello.node, hello.revision, hello.groups);
                 self.dial(hello.addr, |place| {
                     place.node.get_or_insert(hello.node);
                 });
@@ -129,8 +130,8 @@ impl Hub {
                     .visited
                     .send_if_modified(|visited| std::mem::replace(visited, visiting) != visiting);
             }
-            Visit::Groups { node, groups } => {
-                self.note_groups(node, groups);
+            Visit::Groups { node, revision, groups } => {
+                self.note_groups(node, revision, groups);
                 if let Some(addr) = self.address_of(node) {
                     self.places.kick(addr);
                 }
@@ -165,8 +166,26 @@ impl Hub {
             .map(|link| link.addr)
     }
 
-    pub(super) fn note_groups(&mut self, node: NodeId, groups: Vec<Presence>) {
+    /// What a node answers of its groups, unless it has said something newer itself: an answer may have been on its way
+    /// for long.
+    pub(super) fn note_answer(&mut self, node: NodeId, revision: u64, groups: Vec<Presence>) {
+        let known = self.nodes.get(&node).map_or(0, |remote| remote.revision);
+        if revision >= known {
+            self.note_groups(node, revision, groups);
+        }
+    }
+
+    /// What a node says of its groups, over its own connection: there the last word counts. Of one revision it says the
+    /// more the better it knows this node.
+    pub(super) fn note_groups(&mut self, node: NodeId, revision: u64, groups: Vec<Presence>) {
+        let remote = self.nodes.entry(node).or_default();
+        if revision == remote.revision && groups.len() < remote.groups.len() {
+            return;
+        }
+        remote.revision = revision;
+        self.merge_lists(node, &groups);
         self.nodes.entry(node).or_default().groups = groups;
+        self.offers_stale = true;
     }
 
     pub(super) fn forget_strangers(&mut self) {
@@ -176,12 +195,44 @@ impl Hub {
         }
     }
 
+    /// Leases matter to groups when they decide whether a silent member is closed.
+    pub(super) async fn set_leases(&mut self, nodes: &[NodeId], live: bool) {
+        for &node in nodes {
+            let changed = match live {
+                true => self.leases.len() < MAX_NODES && self.leases.insert(node),
+                false => self.leases.remove(&node),
+            };
+            let profile = self.nodes.get(&node).and_then(|remote| remote.profile);
+            for local in self.groups.values().filter(|_| changed) {
+                // Whoever was thrown out of a group is gone for it.
+                if live && profile.is_some_and(|profile| !local.door.lets_in(Some(&profile))) {
+                    continue;
+                }
+                let _ = local.door.knock.send(Knock::Lease { node, live }).await;
+            }
+        }
+    }
+
+    /// Links that carry nothing any more close when their last sender is gone.
+    pub(super) fn drop_idle_links(&mut self) {
+        let mine = self.hello.borrow().clone();
+        for remote in self.nodes.values_mut() {
+            if !shares(&remote.groups, &mine.groups_for(remote.profile.as_ref())) {
+                remote.link = None;
+            }
+        }
+    }
+
     /// Brings what groups were told of links in line with the links that stand.
     pub(super) async fn reconcile(&mut self) {
+        self.note_lists().await;
         for (&group, local) in &mut self.groups {
             let mut linked = BTreeMap::new();
             for remote in self.nodes.values() {
                 let Some(link) = remote.way() else { continue };
+                if !local.door.lets_in(remote.profile.as_ref()) {
+                    continue;
+                }
                 for presence in remote.groups.iter().filter(|presence| presence.group == group) {
                     linked.insert(presence.member, link.clone());
                 }

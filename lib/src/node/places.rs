@@ -118,9 +118,10 @@ impl Places {
         self.places.remove(&addr);
     }
 
-    /// Cuts all pauses short.
-    pub(super) fn kick_all(&self) {
-        self.places.values().for_each(|place| place.kick.notify_one());
+    /// Cuts pauses short, where the node that is there, if it is known, is to be talked to.
+    pub(super) fn kick_some(&self, wanted: impl Fn(Option<NodeId>) -> bool) {
+        let places = self.places.values().filter(|place| wanted(place.node));
+        places.for_each(|place| place.kick.notify_one());
     }
 
     pub(super) fn kick(&self, addr: SocketAddr) {

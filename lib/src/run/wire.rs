@@ -469,6 +469,7 @@ fn kind_code(kind: Kind) -> u8 {
         Kind::Leave => 2,
         Kind::Retire => 3,
         Kind::Call => 4,
+        Kind::List => 5,
     }
 }
 
@@ -479,6 +480,7 @@ fn kind_of(code: u8) -> Result<Kind, Malformed> {
         2 => Kind::Leave,
         3 => Kind::Retire,
         4 => Kind::Call,
+        5 => Kind::List,
         _ => return Err(Malformed("unknown kind")),
     })
 }

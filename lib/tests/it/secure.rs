@@ -6,6 +6,7 @@ mod forged;
 mod life;
 mod limits;
 mod log;
+mod private;
 mod refused;
 mod relay;
 mod stranger;

@@ -31,7 +31,9 @@ fn hello(node: u128, addr: SocketAddr) -> Hello {
             group: GROUP,
             member,
             nth: 0,
+            circle: None,
         }],
+        revision: 1,
         endorsement: None,
     }
 }
@@ -55,7 +57,14 @@ async fn pair() -> Pair {
     let (visit, visits) = mpsc::channel(8);
     let (knock, door) = mpsc::channel(1024);
     let member = member_of(2);
-    let doors = Arc::new(BTreeMap::from([(GROUP, Door { member, knock })]));
+    let doors = Arc::new(BTreeMap::from([(
+        GROUP,
+        Door {
+            member,
+            knock,
+            listing: None,
+        },
+    )]));
     let desk = Desk {
         hello: theirs,
         doors: watch::channel(doors).1,
@@ -107,6 +116,7 @@ impl Pair {
             let groups = Vec::new();
             *own = Arc::new(Hello {
                 groups,
+                revision: own.revision + 1,
                 ..Hello::clone(own)
             });
         });

@@ -52,7 +52,15 @@ fn run(draw: &mut Draw) -> Run {
     let mut entries = Vec::new();
     for nth in 0..draw.length() {
         lamport += 1 + draw.below(3) as u64;
-        let kinds = [Kind::App, Kind::App, Kind::Join, Kind::Leave, Kind::Retire, Kind::Call];
+        let kinds = [
+            Kind::App,
+            Kind::App,
+            Kind::Join,
+            Kind::Leave,
+            Kind::Retire,
+            Kind::Call,
+            Kind::List,
+        ];
         let past = match nth == 0 && full {
             true => Past::Full(past(draw, origin, 1)),
             false => Past::Changes(past(draw, origin, 0)),
@@ -72,7 +80,7 @@ fn request(draw: &mut Draw) -> Request {
     match draw.below(8) {
         0 => Request::Poll,
         1 => Request::Hello(draw.value::<Hello>()),
-        2 => Request::Groups(draw.value::<Vec<Presence>>()),
+        2 => Request::Groups(draw.number(), draw.value::<Vec<Presence>>()),
         _ => Request::Frame {
             path: draw.value::<Path>(),
             frame: Box::new(draw.value()),

@@ -75,7 +75,7 @@ pub(super) fn bytes_of_reply(request_id: u64, reply: Reply) -> Bytes {
 pub(super) fn call(request: &Request) -> Call {
     match request {
         Request::Hello(hello) => Call::Hello(hello.clone()),
-        Request::Groups(groups) => Call::Groups(groups.clone()),
+        Request::Groups(revision, groups) => Call::Groups(*revision, groups.clone()),
         Request::Poll => Call::Poll,
         Request::Frame { path, frame } => match &**frame {
             Frame::Push(run) => Call::Push {

@@ -45,7 +45,7 @@ impl Eve {
     fn hello(&self) -> Vec<u8> {
         let me = self.identity.node_id();
         let hello = Hello {
-            groups: vec![(self.group.0, me.0, 0)],
+            groups: vec![(self.group.0, me.0, 0, None)],
             ..Hello::of(me, "eve")
         };
         hello.request()

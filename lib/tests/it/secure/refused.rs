@@ -166,7 +166,7 @@ async fn who_greets_as_somebody_else_is_refused() {
         (Hello::of(me, "bob"), "valid, but for another name, \"eve\""),
         (
             Hello {
-                groups: vec![(group.0, bob.0, 0)],
+                groups: vec![(group.0, bob.0, 0, None)],
                 ..Hello::of(me, "eve")
             },
             "names a member that is not its own",

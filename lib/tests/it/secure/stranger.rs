@@ -93,6 +93,9 @@ pub(crate) async fn connect(addr: SocketAddr, cluster: &str, shown: Option<Shown
         .expect("the client's half goes well")
 }
 
+/// Group, member, which of its joins, and of a private group its list.
+type Presence = ([u8; 16], [u8; 16], u64, Option<()>);
+
 /// What a node says first. The fields as they travel.
 #[derive(Serialize)]
 pub(crate) struct Hello {
@@ -100,18 +103,20 @@ pub(crate) struct Hello {
     pub(crate) node: [u8; 16],
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
-    pub(crate) groups: Vec<([u8; 16], [u8; 16], u64)>,
+    pub(crate) groups: Vec<Presence>,
+    pub(crate) revision: u64,
     pub(crate) endorsement: Option<()>,
 }
 
 impl Hello {
     pub(crate) fn of(node: NodeId, name: &str) -> Self {
         Self {
-            protocol: 3,
+            protocol: 4,
             node: node.0,
             name: name.to_owned(),
             addr: "127.0.0.1:9".parse().expect("an address"),
             groups: Vec::new(),
+            revision: 1,
             endorsement: None,
         }
     }

@@ -384,7 +384,7 @@ impl Witness {
             Kind::Join => Sort::Join,
             Kind::Leave => Sort::Leave,
             Kind::Retire => self.retirement(&message.payload).unwrap_or(Sort::Control),
-            Kind::Call => Sort::Control,
+            Kind::Call | Kind::List => Sort::Control,
         };
         self.judge.delivers(
             who,
