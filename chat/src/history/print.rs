@@ -154,7 +154,7 @@ fn inside(stored: &Stored, member: Member) -> Inside {
             reason: String::from_utf8_lossy(&stored.payload).into_owned(),
             stamp,
         }),
-        Kind::Retire | Kind::Call => Inside::Heard(Event::Control { member, stamp }),
+        Kind::Retire | Kind::Call | Kind::List => Inside::Heard(Event::Control { member, stamp }),
     }
 }
 

@@ -90,11 +90,12 @@ pub(super) fn kind_number(kind: Kind) -> i16 {
         Kind::Leave => 2,
         Kind::Retire => 3,
         Kind::Call => 4,
+        Kind::List => 5,
     }
 }
 
 pub(super) fn kind_of(number: i16) -> Option<Kind> {
-    let kinds = [Kind::App, Kind::Join, Kind::Leave, Kind::Retire, Kind::Call];
+    let kinds = [Kind::App, Kind::Join, Kind::Leave, Kind::Retire, Kind::Call, Kind::List];
     kinds.into_iter().find(|kind| kind_number(*kind) == number)
 }
 

@@ -152,11 +152,11 @@ async fn whoever_never_reads_is_given_up() {
         .write_all(&Hello::of(eve, "eve").request())
         .await
         .expect("it is open");
-    // "My groups are now: none", which is answered with a greeting each time.
+    // "At revision 1 my groups are: none", which is answered with a greeting each time.
     let mut id = 2;
     let asking = async {
         loop {
-            let requests: Vec<u8> = (0..500).flat_map(|nth| request(id + nth, 1, &[0])).collect();
+            let requests: Vec<u8> = (0..500).flat_map(|nth| request(id + nth, 1, &[1, 0])).collect();
             id += 500;
             if stream.write_all(&requests).await.is_err() {
                 return;
