@@ -15,12 +15,13 @@ pub mod place;
 pub mod question;
 pub mod room;
 pub mod text;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use multicast::{Clock, Member, MemberId};
 
-pub use io::{Input, Inside, Output, Said, Setup};
+pub use io::{Input, Inside, Output, Said, Setup, Told};
 use line::{At, Body, Bye, Hello, Line, Notice, Person, Ref, Status};
 use people::People;
 use place::Place;
@@ -35,6 +36,8 @@ pub struct App {
     /// Where a person's text goes.
     current: Option<Place>,
     stamp: text::Stamp,
+    /// What this instance is called now, if that is not its name.
+    nick: Option<String>,
     leaving: bool,
     linger_s: u64,
 }
@@ -47,6 +50,7 @@ impl App {
             current: None,
             stamp: setup.stamp,
             setup,
+            nick: None,
             leaving: false,
             linger_s,
         }
@@ -137,13 +141,16 @@ impl App {
     }
 
     fn own(&self) -> Person {
-        People::new(self.setup.me.clone()).person(self.setup.me.id)
+        let own = People::new(self.setup.me.clone()).person(self.setup.me.id);
+        let nick = self.nick.clone().unwrap_or(own.nick);
+        Person { nick, ..own }
     }
 
     fn on_inside(&mut self, place: Place, inside: Inside, out: &mut Outputs) {
         if let Inside::Opened { me, present, reference } = inside {
             let mut room = Room::new(place.clone(), me, reference);
             room.people.by_id = self.setup.by_id;
+            room.nick = self.nick.clone().filter(|_| room.is_open());
             room.on_present(present, out);
             self.rooms.insert(place.clone(), room);
             self.current = Some(place);
@@ -155,7 +162,9 @@ impl App {
             Inside::Opened { .. } => unreachable!("handled above"),
             Inside::Made => room.made = true,
             Inside::Named(members) => members.iter().for_each(|member| room.people.named(member)),
+            Inside::CreatedWith { topic, by } => room.on_created_with(topic, &by),
             Inside::Said(said) => room.on_said(said, watched, out),
+            Inside::Told(told) => room.on_told(told, out),
             Inside::Heard(event) => room.on_heard(event, out),
             Inside::Sent { dot, reference } => room.outbox.sent(dot, reference, &room.people, out),
             Inside::Roster(roster) => room.outbox.roster(&roster, &room.people, out),

@@ -27,6 +27,7 @@ mod schema;
 mod session;
 mod settings;
 mod who;
+mod word;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

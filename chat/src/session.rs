@@ -11,6 +11,7 @@ mod events;
 mod kept;
 mod peers;
 mod rooms;
+mod sending;
 mod show;
 mod signals;
 mod start;

@@ -1,6 +1,7 @@
 //! What people and programs ask for.
 
 mod coordinated;
+mod told;
 
 use multicast::Dot;
 
@@ -96,6 +97,8 @@ impl App {
                 let place = room.map(|room| Place::room(&room)).or(place);
                 return self.part(place.as_ref(), reason, reference, out);
             }
+            Command::Nick { nick } => return self.nick(nick, reference, out),
+            Command::Topic { text } => return self.topic(text, place.as_ref(), reference, out),
             Command::Rooms => {
                 out.tell(self.rooms(reference));
                 return Ok(());
@@ -210,10 +213,15 @@ impl App {
         })
     }
 
-    fn send(&self, room: &Room, post: &Post, reference: Option<Ref>, out: &mut Outputs) -> Result<(), line::Error> {
-        if self.leaving {
-            return Err(command::error("leaving", "you are leaving; nothing more can be sent"));
+    fn check_not_leaving(&self) -> Result<(), line::Error> {
+        match self.leaving {
+            true => Err(command::error("leaving", "you are leaving; nothing more can be sent")),
+            false => Ok(()),
         }
+    }
+
+    fn send(&self, room: &Room, post: &Post, reference: Option<Ref>, out: &mut Outputs) -> Result<(), line::Error> {
+        self.check_not_leaving()?;
         let payload = post
             .encode()
             .map_err(|refusal| command::error("too_long", refusal.to_string()))?;

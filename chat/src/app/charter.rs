@@ -229,6 +229,12 @@ impl Charters {
         })
     }
 
+    /// What a room was created with.
+    pub fn charter(&self, key: Key) -> Option<&Charter> {
+        let mut all = self.open.iter();
+        all.find(|(rank, _)| rank.2 == key).map(|(_, charter)| charter)
+    }
+
     /// What an operation is about, as people read it.
     pub fn name(&self, operation: &Operation) -> String {
         match operation {

@@ -34,6 +34,14 @@ pub enum Command {
     Leave {
         reason: String,
     },
+    /// Be called this from now on.
+    Nick {
+        nick: String,
+    },
+    /// What a room is about: from now on (nothing, if it is empty), or at present.
+    Topic {
+        text: Option<String>,
+    },
     /// Join a room, or type into it from now on.
     Join {
         room: String,

@@ -89,8 +89,17 @@ impl Room {
             Event::Joined { member, stamp } => self.on_joined(&member, &stamp, out),
             Event::Left { member, reason, stamp } => self.on_left(&member, reason, &stamp, out),
             Event::Control { member, stamp } => self.tell_control(&member, &stamp, None, out),
-            Event::Silent(member) => self.tell_peer(&member, PeerState::Silent, out),
-            Event::Resumed(member) => self.tell_peer(&member, PeerState::Up, out),
+            // Asked by a program that is no chat: it has its place in the order.
+            Event::Called(request) => self.tell_control(&request.from, &request.stamp, None, out),
+            Event::Silent(member) => {
+                self.tell_peer(&member, PeerState::Silent, out);
+                self.outbox.heard(member.id, true);
+                self.tell_topic(out);
+            }
+            Event::Resumed(member) => {
+                self.outbox.heard(member.id, false);
+                self.tell_peer(&member, PeerState::Up, out);
+            }
             Event::Lagging { member, behind } => {
                 self.people.named(&member);
                 let peer = self.peer(&member, PeerState::Lagging);
@@ -139,6 +148,7 @@ impl Room {
             self.outbox.arrived(member.id);
         }
         if own && self.made {
+            self.tell_nick(out);
             return out.tell(Body::Made(Made {
                 id: self.people.message_id(stamp.dot),
                 place: self.at(),
@@ -160,6 +170,14 @@ impl Room {
             own,
             replay: !self.entered,
         }));
+        if own {
+            self.tell_nick(out);
+            if self.about.is_some() {
+                out.tell(self.topic(None));
+            }
+        } else {
+            self.on_newcomer(stamp, out);
+        }
     }
 
     fn on_left(&mut self, member: &Member, reason: String, stamp: &Stamp, out: &mut Outputs) {
@@ -178,6 +196,9 @@ impl Room {
         }));
         self.people.departed(member);
         self.outbox.departed(member.id, &self.people, out);
+        if !own {
+            self.tell_topic(out);
+        }
     }
 
     fn on_closed(&mut self, origin: &Member, last_seq: u64, discarded: u64, out: &mut Outputs) {
@@ -192,6 +213,7 @@ impl Room {
         }));
         self.people.departed(origin);
         self.outbox.departed(origin.id, &self.people, out);
+        self.tell_topic(out);
     }
 
     fn on_gap(&mut self, dots: &[Span], out: &mut Outputs) {
@@ -211,13 +233,8 @@ impl Room {
     fn tell_control(&mut self, from: &Member, stamp: &Stamp, unreadable: Option<String>, out: &mut Outputs) {
         self.people.named(from);
         out.tell(Body::Control(Control {
-            from: self.people.person(from.id),
-            id: self.people.message_id(stamp.dot),
-            place: self.at(),
-            lamport: stamp.lamport,
-            clock: self.people.vector(&stamp.clock),
             unreadable,
-            replay: !self.entered,
+            ..self.control(from, stamp)
         }));
     }
 

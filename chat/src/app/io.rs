@@ -10,6 +10,7 @@ use super::place::Place;
 use super::question::{Answer, Question};
 use super::text;
 use crate::post::{Post, Unreadable};
+use crate::word::Word;
 
 /// What this instance is. Fixed for its life.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,10 +81,14 @@ pub enum Inside {
     },
     /// This member created the place. Comes before its join is told.
     Made,
+    /// What the place was created with, by whom. Comes before this member's join is told.
+    CreatedWith { topic: String, by: Member },
     /// Names of origins that the next input mentions.
     Named(Vec<Member>),
     /// A message was delivered.
     Said(Said),
+    /// A chat said something of itself or of the room.
+    Told(Told),
     /// Anything else that the group told.
     Heard(Event),
     /// A message was sent: it is delivered here.
@@ -103,6 +108,14 @@ pub struct Said {
     pub post: Result<Post, Unreadable>,
 }
 
+/// What a chat said of itself or of a room.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Told {
+    pub from: Member,
+    pub stamp: Stamp,
+    pub word: Word,
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
@@ -115,6 +128,8 @@ pub enum Output {
         reply_to: Option<Dot>,
         reference: Option<Ref>,
     },
+    /// Say this again for whoever has just come. No person waits for it, so nothing answers it.
+    TellAgain { place: Place, word: Word },
     /// Find this out; answer with `Answered` or `NotDone`.
     Ask {
         place: Option<Place>,

@@ -65,6 +65,7 @@ pub enum Body {
     Peers(Peers),
     Status(Status),
     Rooms(Rooms),
+    Topic(Topic),
     History(History),
     Stamp(StampMode),
     Help(Help),
@@ -109,6 +110,7 @@ impl Body {
             | Self::Who(Who { place, .. })
             | Self::Clock(ClockNow { place, .. })
             | Self::History(History { place, .. })
+            | Self::Topic(Topic { place, .. })
             | Self::Waiting(Waiting { place, .. })
             | Self::Why(Why { place, .. })
             | Self::Info(Info { place, .. }) => place,
@@ -135,6 +137,7 @@ impl Body {
             | Self::Peers(Peers { reference, .. })
             | Self::Status(Status { reference, .. })
             | Self::Rooms(Rooms { reference, .. })
+            | Self::Topic(Topic { reference, .. })
             | Self::Stamp(StampMode { reference, .. })
             | Self::History(History { reference, .. })
             | Self::Help(Help { reference, .. }) => reference,
@@ -172,6 +175,7 @@ impl Body {
             Self::Peers(_) => "peers",
             Self::Status(_) => "status",
             Self::Rooms(_) => "rooms",
+            Self::Topic(_) => "topic",
             Self::History(_) => "history",
             Self::Stamp(_) => "stamp",
             Self::Help(_) => "help",

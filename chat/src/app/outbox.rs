@@ -80,6 +80,18 @@ impl Outbox {
         self.others.entry(member).or_insert(Has { seq: 0, silent: false });
     }
 
+    /// Someone fell silent, or answers again.
+    pub fn heard(&mut self, member: MemberId, silent: bool) {
+        if let Some(has) = self.others.get_mut(&member) {
+            has.silent = silent;
+        }
+    }
+
+    /// Whether someone does not answer.
+    pub fn is_silent(&self, member: MemberId) -> bool {
+        self.others.get(&member).is_some_and(|has| has.silent)
+    }
+
     /// Someone does not count any more.
     pub fn departed(&mut self, member: MemberId, people: &People, out: &mut Outputs) {
         let mut others = self.others.clone();

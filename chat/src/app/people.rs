@@ -24,6 +24,8 @@ pub struct People {
 #[derive(Clone, Debug)]
 struct Known {
     name: String,
+    /// What it is called now, if that is another name.
+    nick: Option<String>,
     /// Lamport time of the join message.
     joined: Option<u64>,
     present: bool,
@@ -77,6 +79,21 @@ impl People {
         }
     }
 
+    /// Someone is called something else from now on; whether that is new.
+    pub fn renamed(&mut self, member: MemberId, nick: &str) -> bool {
+        let was_present = self.is_present(member);
+        self.count_out(member);
+        let mut is_new = false;
+        if let Some(known) = self.known.get_mut(&member) {
+            is_new = known.shown() != nick;
+            known.nick = Some(nick.to_owned()).filter(|nick| *nick != known.name);
+        }
+        if was_present {
+            self.count_in(member);
+        }
+        is_new
+    }
+
     /// Someone is here; `joined` is the Lamport time of the join message, if it is known.
     pub fn arrived(&mut self, member: &Member, joined: Option<u64>) {
         self.named(member);
@@ -99,6 +116,11 @@ impl People {
     /// Whether someone is here.
     pub fn is_present(&self, member: MemberId) -> bool {
         self.known.get(&member).is_some_and(|known| known.present)
+    }
+
+    /// Everyone who is here, by id.
+    pub fn present(&self) -> impl Iterator<Item = MemberId> {
+        self.known.iter().filter(|(_, known)| known.present).map(|(id, _)| *id)
     }
 
     /// How many are here.
@@ -132,7 +154,7 @@ impl People {
 
     /// `ana#7f3a01c2`, as raw data.
     pub fn id(&self, member: MemberId) -> String {
-        format!("{}#{}", self.nick(member), member.short())
+        format!("{}#{}", self.name(member), member.short())
     }
 
     /// `ana#7f3a01c2:12`, as raw data.
@@ -156,10 +178,13 @@ impl People {
         let Some(known) = self.known.get(&member) else {
             return format!("?#{}", member.short());
         };
-        let namesakes = self.present_names.get(&known.name).copied().unwrap_or(0);
+        if self.by_id {
+            return format!("{}#{}", clean::name(&known.name), member.short());
+        }
+        let namesakes = self.present_names.get(known.shown()).copied().unwrap_or(0);
         let others = namesakes - usize::from(known.present && namesakes > 0);
-        let name = clean::name(&known.name);
-        if others > 0 || known.name.is_empty() || self.by_id {
+        let name = clean::name(known.shown());
+        if others > 0 || known.shown().is_empty() {
             format!("{name}#{}", member.short())
         } else {
             name
@@ -173,14 +198,22 @@ impl People {
         order.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The member that `name` or `name#7f3a01c2` means; someone who is here goes before someone who is not.
+    /// The member that `name` or `name#7f3a01c2` means: what it is called goes before the name that it came with, and
+    /// someone who is here before someone who is not.
     pub fn resolve(&self, name: &str) -> Result<MemberId, Unresolved> {
+        match self.resolve_by(Known::shown, name) {
+            Err(Unresolved::Nobody(_)) => self.resolve_by(|known| &known.name, name),
+            found => found,
+        }
+    }
+
+    fn resolve_by(&self, called: impl Fn(&Known) -> &str, name: &str) -> Result<MemberId, Unresolved> {
         let (nick, short) = match name.split_once('#') {
             Some((nick, short)) => (nick, Some(short)),
             None => (name, None),
         };
         let fits = |(id, known): &(&MemberId, &Known)| {
-            known.name == nick && short.is_none_or(|short| id.short() == short.to_ascii_lowercase())
+            called(known) == nick && short.is_none_or(|short| id.short() == short.to_ascii_lowercase())
         };
         let all: Vec<_> = self.known.iter().filter(fits).collect();
         let here: Vec<_> = all.iter().filter(|(_, known)| known.present).collect();
@@ -207,8 +240,16 @@ impl People {
         })
     }
 
-    /// The name, as raw data; `?` if it is not known.
+    /// What it is called now, as raw data; `?` if that is not known.
     pub fn nick(&self, member: MemberId) -> &str {
+        match self.known.get(&member) {
+            Some(known) if !known.shown().is_empty() => known.shown(),
+            _ => "?",
+        }
+    }
+
+    /// The name that it came with, which stands in its identity, as raw data; `?` if it is not known.
+    pub fn name(&self, member: MemberId) -> &str {
         match self.known.get(&member) {
             Some(known) if !known.name.is_empty() => &known.name,
             _ => "?",
@@ -218,7 +259,7 @@ impl People {
     fn count_in(&mut self, id: MemberId) {
         if let Some(known) = self.known.get_mut(&id).filter(|known| !known.present) {
             known.present = true;
-            *self.present_names.entry(known.name.clone()).or_default() += 1;
+            *self.present_names.entry(known.shown().to_owned()).or_default() += 1;
         }
     }
 
@@ -227,10 +268,10 @@ impl People {
             return;
         };
         known.present = false;
-        if let Some(count) = self.present_names.get_mut(&known.name) {
+        if let Some(count) = self.present_names.get_mut(known.shown()) {
             *count -= 1;
             if *count == 0 {
-                self.present_names.remove(&known.name);
+                self.present_names.remove(known.shown());
             }
         }
     }
@@ -241,6 +282,7 @@ impl People {
         }
         self.known.entry(member.id).or_insert_with(|| Known {
             name: member.name.to_string(),
+            nick: None,
             joined: None,
             present: false,
         })
@@ -256,6 +298,13 @@ impl People {
         if let Some((&id, _)) = oldest {
             self.known.remove(&id);
         }
+    }
+}
+
+impl Known {
+    /// What it is called now.
+    fn shown(&self) -> &str {
+        self.nick.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -137,7 +137,7 @@ impl Context<'_> {
         roster.sort_by_key(|state| (state.joined_at, state.member.id));
         let members = roster.into_iter().map(|state| MemberLine {
             id: self.people.id(state.member.id),
-            nick: state.member.name.to_string(),
+            nick: self.people.nick(state.member.id).to_owned(),
             own: state.member.id == self.people.me(),
             addr: state.addr.map(|addr| addr.to_string()),
             profile: profiles.remove(&state.member.id),

@@ -9,6 +9,7 @@ use super::line::{Ref, RoomLine, Where};
 use super::outbox::Outbox;
 use super::people::People;
 use super::place::Place;
+use super::told::About;
 
 /// Most rooms that one chat is in: as many as a registration names.
 pub const ROOMS_MAX: usize = 32;
@@ -23,6 +24,12 @@ pub(super) struct Room {
     pub(super) entered: bool,
     /// What was delivered last, for `concurrent`.
     pub(super) recent: VecDeque<Dot>,
+    /// What it is about.
+    pub(super) about: Option<About>,
+    /// First messages of those who came since, and have not been told that.
+    pub(super) untold: Vec<Dot>,
+    /// What this member is called from now on, if it is not what it came with.
+    pub(super) nick: Option<String>,
     /// The newest message of somebody else.
     pub(super) newest: Option<Dot>,
     /// Messages of others since people last looked at it.
@@ -42,6 +49,9 @@ impl Room {
             outbox: Outbox::default(),
             entered: false,
             recent: VecDeque::with_capacity(RECENT),
+            about: None,
+            untold: Vec::new(),
+            nick: None,
             newest: None,
             unread: 0,
             made: false,
@@ -54,6 +64,11 @@ impl Room {
         match &self.place {
             Place::Room(name) => Where::Room(name.clone()),
         }
+    }
+
+    /// Whether whoever knows its name may come.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.place, Place::Room(_))
     }
 
     /// Its row in an answer to `/rooms`.

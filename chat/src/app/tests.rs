@@ -13,6 +13,7 @@ mod questions;
 mod replies;
 mod rooms;
 mod screen;
+mod told;
 
 /// 10:02:09 UTC.
 const NOW: At = At {

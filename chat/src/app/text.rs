@@ -9,7 +9,7 @@ use multicast::{Clock, Dot, MemberId};
 use serde::Serialize;
 
 use super::clean;
-use super::line::{Body, Closed, Control, Gap, Join, Leave, Line, Message, Peer, PeerState};
+use super::line::{Body, Closed, Control, Gap, Join, Leave, Line, Message, News, Peer, PeerState};
 use super::people::People;
 use crate::post::Kind;
 
@@ -155,12 +155,26 @@ impl Page<'_> {
     }
 
     fn control(&self, control: &Control) -> Option<String> {
+        if let Some(news) = &control.news {
+            return Some(self.news(control, news));
+        }
         let why = control.unreadable.as_ref()?;
         let name = self.name(control.from.member);
         Some(self.star(&format!(
             "{name} sent something that cannot be shown: {}",
             clean::line(why)
         )))
+    }
+
+    fn news(&self, control: &Control, news: &News) -> String {
+        let room = control.place.place();
+        let topic = clean::line(control.topic.as_deref().unwrap_or_default());
+        self.star(&match news {
+            News::Renamed { before } => format!("{before} is called {} from now on.", self.name(control.from.member)),
+            News::Topic { by, .. } if topic.is_empty() => format!("{} took the topic of {room} away.", self.name(*by)),
+            News::Topic { by, again: false } => format!("{} set the topic of {room}: {topic}", self.name(*by)),
+            News::Topic { by, again: true } => format!("The topic of {room}: {topic} (set by {})", self.name(*by)),
+        })
     }
 
     fn peer(&self, peer: &Peer) -> String {

@@ -10,10 +10,11 @@ use multicast::{Clock, Event, GroupId, Kind, Member, MemberId, Stamp};
 use super::Record;
 use crate::app::line::{At, Body, Bye, Line};
 use crate::app::place::Place;
-use crate::app::{App, Input, Inside, Output, Said, Setup};
+use crate::app::{App, Input, Inside, Output, Said, Setup, Told};
 use crate::post::Post;
 use crate::session::{now, uses_color};
 use crate::settings::{Format, Settings};
+use crate::word::Word;
 
 /// Writes lines to stdout.
 pub(super) struct Printer {
@@ -141,6 +142,14 @@ fn inside(stored: &Stored, member: Member) -> Inside {
         lamport: stored.lamport,
         sent_at: stored.sent_at,
     };
+    let word = Word::decode(&stored.payload).filter(|_| stored.kind == Kind::App);
+    if let Some(word) = word {
+        return Inside::Told(Told {
+            from: member,
+            stamp,
+            word,
+        });
+    }
     match stored.kind {
         Kind::App => Inside::Said(Said {
             from: member,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
+use multicast::Member;
 use multicast::commit::ProposeError;
 
 use super::council::{News, Proposed};
@@ -10,7 +11,7 @@ use super::drive::Session;
 use crate::app::charter::{Key, Operation};
 use crate::app::line::{Error, Op, Phase, Ref, Txn};
 use crate::app::place::Place;
-use crate::app::{Input, command};
+use crate::app::{Input, Inside, command};
 
 impl Session {
     pub(super) async fn create(&mut self, name: String, topic: String, reference: Option<Ref>) {
@@ -23,6 +24,20 @@ impl Session {
         };
         let charter = council.charter(name, topic).await;
         self.propose(Operation::Create(charter), reference);
+    }
+
+    /// A room was joined that was created: with what.
+    pub(super) fn tell_charter(&mut self, place: &Place, key: Option<Key>) {
+        let council = self.council.as_ref();
+        let charter = council.and_then(|council| council.charters.charter(key?)).cloned();
+        if let Some(charter) = charter.filter(|charter| !charter.topic.is_empty()) {
+            let by = Member {
+                id: charter.by,
+                name: charter.nick.into(),
+            };
+            let topic = charter.topic;
+            self.inside(place, Inside::CreatedWith { topic, by });
+        }
     }
 
     pub(super) fn close(&mut self, place: &Place, reference: Option<Ref>) {

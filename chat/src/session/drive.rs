@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::asked;
 use super::council::{Council, News, Proposed};
-use super::doing::Attempt;
 use super::ending::Leaving;
 use super::kept::Cursor;
 use super::rooms::{self, Rooms};
+use super::sending::{Attempt, ToSend};
 use super::show::Show;
 use super::signals::{Signal, Signals};
 use super::start::Started;
@@ -59,6 +59,8 @@ pub struct Session {
     input_open: bool,
     /// A message on its way into the group; the next line is read when it is there.
     pub(super) sending: Option<Pending<Attempt>>,
+    /// What is to be sent after it.
+    pub(super) to_send: ToSend,
     /// A room that is being joined; the next line is read when this member is in.
     pub(super) joining: Option<Pending<rooms::Attempt>>,
     /// Of the last message in each room: they tell when to look at the rosters.
@@ -122,6 +124,7 @@ impl Session {
             typed,
             input_open: true,
             sending: None,
+            to_send: ToSend::default(),
             joining: None,
             receipts: BTreeMap::new(),
             roster_at: None,

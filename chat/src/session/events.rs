@@ -8,9 +8,10 @@ use multicast::{Clock, Delivery, Event, Member};
 use super::drive::Session;
 use super::{Cause, Job, SIGNAL_LINGER, kept};
 use crate::app::place::Place;
-use crate::app::{Inside, Said};
+use crate::app::{Inside, Said, Told};
 use crate::history;
 use crate::post::Post;
+use crate::word::Word;
 
 impl Session {
     pub(super) fn on_event(&mut self, place: &Place, event: Event) {
@@ -78,6 +79,7 @@ impl Session {
         let clock = match event {
             Event::Delivered(delivery) => delivery.clock(),
             Event::Joined { stamp, .. } | Event::Left { stamp, .. } | Event::Control { stamp, .. } => &stamp.clock,
+            Event::Called(request) => &request.stamp.clock,
             Event::Held { dot, needs, .. } => {
                 mentioned = [*dot, *needs].map(|dot| (dot.origin, dot.seq)).into_iter().collect();
                 &mentioned
@@ -104,6 +106,13 @@ impl Session {
 }
 
 fn said(delivery: Delivery) -> Inside {
+    if let Some(word) = Word::decode(&delivery.payload) {
+        return Inside::Told(Told {
+            stamp: delivery.stamp(),
+            from: delivery.from,
+            word,
+        });
+    }
     Inside::Said(Said {
         stamp: delivery.stamp(),
         held_ms: delivery.held_for.as_millis() as u64,

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::history::store;
 use crate::post::Post;
 use crate::settings::Settings;
+use crate::word::Word;
 
 /// Opens the store, if this instance keeps anything. It may block, so it has a thread.
 pub(super) async fn open(settings: &Settings, kept: bool) -> Result<Option<Box<dyn Store>>, Exit> {
@@ -190,7 +191,8 @@ async fn last(archive: &Archive, group: GroupId, limit: usize) -> Result<Vec<Sto
         let page = archive.read(group, Page::Before(before), limit.max(64)).await?;
         let Some(first) = page.first() else { break };
         before = Some(first.canonical());
-        let texts = page.into_iter().rev().filter(|stored| stored.kind == Kind::App);
+        let is_said = |stored: &Stored| stored.kind == Kind::App && Word::decode(&stored.payload).is_none();
+        let texts = page.into_iter().rev().filter(is_said);
         found.extend(texts.take(limit - found.len()));
         if found.len() >= limit {
             break;

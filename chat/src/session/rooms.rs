@@ -17,7 +17,7 @@ use super::kept;
 use crate::app::charter::Key;
 use crate::app::line::Ref;
 use crate::app::place::Place;
-use crate::app::{Input, Inside, command};
+use crate::app::{Input, Inside, Output, command};
 
 /// A group that was just joined.
 pub(super) struct Entered {
@@ -254,6 +254,7 @@ impl Session {
         if made {
             self.inside(&place, Inside::Made);
         }
+        self.tell_charter(&place, key);
         self.inside(&place, Inside::Roster(roster));
         backlog.into_iter().for_each(|stored| self.on_kept(&place, stored));
         first.into_iter().for_each(|event| self.on_event(&place, event));
@@ -330,7 +331,12 @@ impl Session {
     }
 
     pub(super) fn inside(&mut self, place: &Place, inside: Inside) {
-        self.show.take(Input::In(place.clone(), inside));
+        for output in self.show.take(Input::In(place.clone(), inside)) {
+            // Nothing else follows from what happens in a room.
+            if let Output::TellAgain { place, word } = output {
+                self.tell_again(place, word);
+            }
+        }
     }
 
     /// Asks each room what its members have.

@@ -43,3 +43,67 @@ fn a_reply_names_the_message_that_it_answers() {
         (&json!("not_delivered"), &json!("no"))
     );
 }
+
+#[test]
+fn nicks_and_topics_reach_everybody_and_whoever_comes_later() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let mut bob = place.chat(&format!("-n bob -r {}", registry.addr));
+    let bobs = bob.joined();
+    let mut ana = typist(&place, &registry, "ana");
+    bob.wait_for("ana", |line| line["type"] == "join" && line["from"]["nick"] == "ana");
+    ana.write(b"/nick annie\n/topic lunch \xe2\x80\x94 where?\nhi\n/nick bob\x1b[31m\n");
+    wait(&ana, "*** ana is called annie from now on.");
+    wait(&ana, "*** annie set the topic of #lobby: lunch \u{2014} where?");
+    wait(&ana, "#lobby <annie> hi");
+    wait(&ana, "*** a nick has only letters");
+    let hi = bob.wait_text("hi");
+    assert_eq!(hi["from"]["nick"], "annie");
+    let id = hi["from"]["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("ana#"), "{id}");
+    // Each is a message of its own, with its place in the order.
+    let told = |chat: &Chat, key: &str| {
+        let line = chat.wait_for(key, |line| line["type"] == "control" && line[key].is_string());
+        (line[key].clone(), line["from"]["id"].clone())
+    };
+    assert_eq!(told(&bob, "nick"), (json!("annie"), json!(id)));
+    assert_eq!(told(&bob, "topic"), (json!("lunch \u{2014} where?"), json!(id)));
+    bob.ask(json!({"do": "nick", "name": "annie", "ref": "n"}));
+    bob.wait_for("an ack", |line| line["type"] == "ack" && line["ref"] == "n");
+    bob.say("me, too");
+    wait(&ana, &format!("<annie#{}> me, too", &bobs[4..]));
+
+    // Whoever comes later is told, also if who set the topic is gone.
+    ana.write(b"/leave\n");
+    bob.wait_for("ana's leave", |line| line["type"] == "leave");
+    let mut cyd = place.chat(&format!("-n cyd -r {}", registry.addr));
+    cyd.joined();
+    assert_eq!(told(&cyd, "nick"), (json!("annie"), json!(bobs)));
+    assert_eq!(told(&cyd, "topic"), (json!("lunch \u{2014} where?"), json!(bobs)));
+    cyd.ask(json!({"do": "topic", "ref": "t"}));
+    let topic = cyd.wait_for("the topic", |line| line["type"] == "topic");
+    assert_eq!((&topic["by"], &topic["ref"]), (&json!(id), &json!("t")));
+    // Nothing that they say of themselves is more than once in anybody's stream, and nothing is missing.
+    let (lines, _) = bob.leave();
+    let own = lines
+        .iter()
+        .filter(|line| line["clock"].is_object() && line["from"]["id"] == json!(bobs));
+    let seqs: Vec<_> = own.map(|line| line["clock"][&bobs].as_u64().unwrap()).collect();
+    assert_eq!(seqs, Vec::from_iter(1..=seqs.len() as u64));
+}
+
+#[test]
+fn what_a_room_was_created_with_is_told_to_whoever_joins_it() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let mut bob = place.chat(&format!("-n bob -r {}", registry.addr));
+    bob.joined();
+    let mut ana = typist(&place, &registry, "ana");
+    bob.wait_for("ana", |line| line["type"] == "join" && line["from"]["nick"] == "ana");
+    ana.write(b"/create ops --topic on call\n");
+    wait(&ana, "Participant ana joined #ops");
+    bob.wait_for("the creation", |line| {
+        line["type"] == "txn" && line["phase"] == "committed"
+    });
+    bob.ask(json!({"do": "join", "room": "ops"}));
+    let topic = bob.wait_for("the topic", |line| line["type"] == "topic");
+    assert_eq!((&topic["room"], &topic["topic"]), (&json!("ops"), &json!("on call")));
+}

@@ -74,6 +74,12 @@ impl Fields<'_> {
                 id: self.optional("id")?,
                 text: self.needed("reply", "text")?,
             }),
+            "nick" => Ok(Command::Nick {
+                nick: self.needed("nick", "name")?,
+            }),
+            "topic" => Ok(Command::Topic {
+                text: self.optional("text")?,
+            }),
             "why" => Ok(Command::Why {
                 id: self.needed("why", "id")?,
             }),

@@ -49,6 +49,11 @@ pub const COMMANDS: &[Entry] = &[
         "/create ROOM [--ordered] [--topic T]",
         "create a room, if nobody objects, and be in it",
     ),
+    entry(
+        "topic",
+        "/topic [TEXT]",
+        "what this room is about, or is to be about; /topic - for nothing",
+    ),
     entry("close", "/close", "close this room for everybody, if nobody objects"),
     entry(
         "rooms",
@@ -56,6 +61,7 @@ pub const COMMANDS: &[Entry] = &[
         "the rooms that you are in, and what you have not seen",
     ),
     entry("who", "/who", "who is here"),
+    entry("nick", "/nick NAME", "be called that from now on, in all your rooms"),
     entry(
         "history",
         "/history [N|TEXT]",

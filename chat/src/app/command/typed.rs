@@ -31,6 +31,16 @@ pub(super) fn build(entry: &'static Entry, argument: &str) -> Result<Command, Er
         "close" => Command::Close {
             room: (!argument.is_empty()).then(|| argument.to_owned()),
         },
+        "nick" => Command::Nick {
+            nick: needed(argument)?,
+        },
+        "topic" => Command::Topic {
+            text: match argument {
+                "" => None,
+                "-" => Some(String::new()),
+                text => Some(text.to_owned()),
+            },
+        },
         "rooms" => Command::Rooms,
         "who" => Command::Who,
         "history" => history(argument),

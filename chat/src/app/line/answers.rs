@@ -236,3 +236,19 @@ pub enum WhyState {
     /// Nobody here knows of it.
     Unknown,
 }
+
+/// What a room is about.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Topic {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    #[serde(flatten)]
+    pub place: Where,
+    /// Empty: nothing.
+    pub topic: String,
+    /// Who set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(skip)]
+    pub member: Option<MemberId>,
+}

@@ -91,7 +91,25 @@ pub struct Control {
     pub clock: Vector,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+    /// What its sender is called from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nick: Option<String>,
+    /// What the room is about, as its sender says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// What is new in it, for screens.
+    #[serde(skip)]
+    pub news: Option<News>,
     pub replay: bool,
+}
+
+/// What a person did not know before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// It showed as this before.
+    Renamed { before: String },
+    /// The topic that this member set, maybe said again by somebody else.
+    Topic { by: MemberId, again: bool },
 }
 
 /// Who has a message that was sent here.

@@ -5,7 +5,7 @@ use multicast::{Clock, Dot};
 use super::{Page, count};
 use crate::app::clean;
 use crate::app::line::{
-    Body, ClockNow, Help, History, Info, Missing, Peers, Rooms, Status, Waiting, Who, Why, WhyState,
+    Body, ClockNow, Help, History, Info, Missing, Peers, Rooms, Status, Topic, Waiting, Who, Why, WhyState,
 };
 
 impl Page<'_> {
@@ -20,6 +20,7 @@ impl Page<'_> {
             Body::Status(status) => self.status(status),
             Body::Rooms(rooms) => self.rooms(rooms),
             Body::History(history) => self.history(history),
+            Body::Topic(topic) => self.topic(topic),
             Body::Stamp(stamp) => self.star(&format!("the stamp is {}", stamp.mode.name())),
             Body::Help(help) => self.help(help),
             other => self.star(other.name()),
@@ -240,6 +241,17 @@ impl Page<'_> {
             n => format!("you are in {}", count(n as u64, "room")),
         };
         self.list(&head, rows)
+    }
+
+    fn topic(&self, topic: &Topic) -> String {
+        let room = topic.place.place();
+        self.star(&match topic.member {
+            Some(by) => {
+                let by = self.people.shown(by);
+                format!("The topic of {room}: {} (set by {by})", clean::line(&topic.topic))
+            }
+            None => format!("{room} has no topic; /topic TEXT sets one"),
+        })
     }
 
     fn help(&self, help: &Help) -> String {
