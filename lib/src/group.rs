@@ -4,10 +4,12 @@ pub(crate) mod backlog;
 pub(crate) mod call;
 mod events;
 mod farewell;
+pub(crate) mod faulty;
 pub(crate) mod keep;
 mod listing;
 mod mailbox;
 mod outputs;
+pub(crate) mod ping;
 mod recall;
 mod shared;
 mod show;
@@ -28,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::engine::{Config, Engine, Former};
 use crate::event::{Event, Explanation};
+use crate::faults::Faults;
 use crate::id::{Dot, GroupId, MemberId, NodeId};
 use crate::message::{Intro, Kind, Member, Name};
 use crate::net::Knock;
@@ -39,6 +42,7 @@ use call::Collected;
 pub use call::{CallError, Collect, Replies, Request};
 pub use events::Events;
 use events::Replay;
+use faulty::Faulty;
 use keep::Keeping;
 pub use listing::CircleError;
 pub(crate) use listing::{Listing, Private};
@@ -159,6 +163,10 @@ pub(crate) enum Ask {
         reply: Option<oneshot::Sender<Vec<Member>>>,
     },
     Recall,
+    Ping {
+        member: MemberId,
+        reply: oneshot::Sender<Duration>,
+    },
     Roster(oneshot::Sender<Vec<MemberState>>),
     Held(oneshot::Sender<Vec<HeldMessage>>),
     Gauges(oneshot::Sender<Gauges>),
@@ -209,6 +217,7 @@ pub(crate) struct Setup {
     /// If the group is private.
     pub(crate) private: Option<Private>,
     pub(crate) seed: u64,
+    pub(crate) faults: Option<Faults>,
     pub(crate) knocks: mpsc::Receiver<Knock>,
     /// Woken when `Started::wanted` or `Started::outcasts` changed.
     pub(crate) views: Arc<Notify>,
@@ -264,6 +273,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
         signer,
         private,
         seed,
+        faults,
         knocks,
         views,
         kept,
@@ -281,6 +291,7 @@ pub(crate) fn start(setup: Setup, tasks: &mut JoinSet<GroupId>) -> Started {
     let (expel, outcasts) = watch::channel(Vec::new());
     let (tell_joined, joined) = oneshot::channel();
     let (mut state, mut replay, mut keeper) = (State::default(), None, None);
+    state.faulty = faults.map(|faults| Faulty::new(faults, seed));
     let engine = match kept {
         None => Engine::new(config, member, intro, seed, 0),
         Some(Kept {

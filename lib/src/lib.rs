@@ -75,6 +75,8 @@ mod check;
 mod circle;
 #[cfg(feature = "net")]
 mod event;
+#[cfg(feature = "net")]
+mod faults;
 #[cfg(any(all(test, feature = "net"), feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -110,6 +112,7 @@ pub use {
     check::{Log, Violation, check, check_logs},
     circle::Circle,
     event::{Delivery, Event, Explanation, MissingCause},
+    faults::{FaultError, Faults, MAX_DELAY, MAX_FAULTED},
     group::{
         CallError, CircleError, Collect, Events, Gauges, Group, HeldMessage, MemberState, Replies, Request, SendError,
         Sender,

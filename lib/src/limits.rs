@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::commit;
 use crate::engine::{Config, receive, repair};
-use crate::group::{self, backlog, call, keep};
+use crate::group::{self, backlog, call, faulty, keep, ping};
 use crate::identity::{self, card};
 use crate::net::{self, codec, rpc};
 use crate::node::{self, gate, hub, outcasts, places};
 use crate::store::keeper;
-use crate::{bound, circle, run};
+use crate::{bound, circle, faults, run};
 use readme::{bytes, hold, number, time};
 
 #[path = "../../testing/limits.rs"]
@@ -82,6 +82,12 @@ fn the_readme_tells_the_limits_of_the_library() {
             "replies kept for callers that ask again",
             two((number(call::KEPT.0), bytes(call::KEPT.1))),
         ),
+        ("pings of one member that wait", number(ping::MAX_PINGS)),
+        (
+            "members with faults on purpose; frames of a group that are late",
+            two((number(faults::MAX_FAULTED), number(faulty::MAX_LATE))),
+        ),
+        ("a delay on purpose", time(faults::MAX_DELAY)),
         (
             "proposals of a committee that wait: one's own; of others",
             two((number(commit::MAX_OPEN), number(commit::MAX_PENDING))),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::engine::Config;
+use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::store::Store;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub(crate) seed: Option<u64>,
     pub(crate) identity: Option<Identity>,
     pub(crate) config: Config,
+    /// None: no frame is looked at for faults.
+    pub(crate) faults: Option<Faults>,
     /// The secret key that members of this node sign with. None: groups are not signed.
     pub(crate) signing: Option<[u8; 32]>,
     /// Until a node takes it.
@@ -50,6 +53,7 @@ impl Options {
             seed: None,
             identity: None,
             config: Config::default(),
+            faults: None,
             signing: None,
             store: None,
         }
@@ -124,6 +128,13 @@ impl Options {
     #[doc(hidden)]
     pub fn with_signing_key(mut self, secret: [u8; 32]) -> Self {
         self.signing = Some(secret);
+        self
+    }
+
+    /// Does to what arrives what these faults say, which can be changed while the node runs. For tests and demonstrations.
+    /// Default: none.
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
         self
     }
 

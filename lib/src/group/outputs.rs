@@ -272,6 +272,9 @@ impl Task {
 
     pub(super) fn put_through(&mut self, to: MemberId, call: Call) {
         let Some(link) = self.state.links.get(&to) else { return };
+        if self.state.faulty.as_ref().is_some_and(|faulty| faulty.is_cut(to)) {
+            return;
+        }
         if link.try_send(call).is_err() {
             tracing::debug!(peer = %to.short(), "a call was dropped: the link is busy or gone");
         }

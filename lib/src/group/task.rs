@@ -13,8 +13,10 @@ use crate::engine::{Batch, Engine, Frame, Input};
 use crate::event::Event;
 use crate::group::backlog::{Backlog, Told};
 use crate::group::call::Calls;
+use crate::group::faulty::Faulty;
 use crate::group::keep::Keeping;
 use crate::group::mailbox::{Inbox, Outgoing};
+use crate::group::ping::{self, Pings};
 use crate::group::show;
 use crate::group::turn::Turn;
 use crate::group::{Ask, Outcast, Private, SendError, Shared, Wanted};
@@ -59,6 +61,9 @@ pub(super) struct State {
     pub(super) parked: VecDeque<Outgoing>,
     pub(super) leaving: Option<Leaving>,
     pub(super) calls: Calls,
+    pub(super) pings: Pings,
+    /// With faults on purpose.
+    pub(super) faulty: Option<Faulty>,
     /// With a store.
     pub(super) keeping: Option<Keeping>,
     /// What the next turn of the engine takes, and who waits for what comes of it.
@@ -94,6 +99,8 @@ impl Default for State {
             parked: VecDeque::new(),
             leaving: None,
             calls: Calls::default(),
+            pings: Pings::default(),
+            faulty: None,
             keeping: None,
             turn: Turn::default(),
             speaker: None,
@@ -166,6 +173,8 @@ impl Task {
             .calls
             .deadline()
             .map_or(deadline, |calls| deadline.min(calls));
+        let late = self.state.faulty.as_ref().and_then(Faulty::deadline);
+        let deadline = late.map_or(deadline, |late| deadline.min(late));
         self.state
             .leaving
             .as_ref()
@@ -182,40 +191,14 @@ impl Task {
             self.state.over = true;
             return;
         }
+        self.hear_late();
         self.handle(Input::Tick);
         self.shared.set_stable(self.engine.stable());
     }
 
     fn on_knock(&mut self, knock: Knock) {
         match knock {
-            Knock::Frame {
-                from,
-                frame: Frame::Answer { dot, reply },
-                answer,
-            } => {
-                self.state.calls.on_answer(from, dot, reply);
-                answer.map(|answer| answer.send(Vec::new()));
-            }
-            Knock::Frame {
-                from,
-                frame: Frame::Asking { dot },
-                answer,
-            } => {
-                let said: Vec<Frame> = self.state.calls.said(dot).into_iter().collect();
-                match answer {
-                    Some(answer) => drop(answer.send(said)),
-                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
-                }
-            }
-            Knock::Frame { from, frame, answer } => {
-                let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
-                // What is not taken now is sent again: a peer's cursor waits for the answer.
-                if (self.state.behind || self.is_swamped()) && is_data {
-                    answer.into_iter().for_each(|answer| drop(answer.send(Vec::new())));
-                } else {
-                    self.state.turn.hear(from, frame, answer);
-                }
-            }
+            Knock::Frame { from, frame, answer } => self.on_frame(from, frame, answer),
             Knock::LinkUp { member, link } => {
                 self.state.links.insert(member, link);
                 self.state.members_changed = true;
@@ -234,6 +217,36 @@ impl Task {
             Knock::Refused { member } => {
                 self.state.members_changed = true;
                 self.handle(Input::Refused { peer: member });
+            }
+        }
+    }
+
+    /// What a member says goes to the engine, or to the layer above it.
+    pub(super) fn hear(&mut self, from: MemberId, frame: Frame, answer: Option<oneshot::Sender<Vec<Frame>>>) {
+        match frame {
+            Frame::Answer { dot, reply } => {
+                match ping::is_ping(dot) {
+                    true => self.state.pings.on_answer(from),
+                    false => self.state.calls.on_answer(from, dot, reply),
+                }
+                answer.map(|answer| answer.send(Vec::new()));
+            }
+            Frame::Asking { dot } => {
+                let said = self.state.calls.said(dot).or_else(|| ping::answer(dot));
+                let said: Vec<Frame> = said.into_iter().collect();
+                match answer {
+                    Some(answer) => drop(answer.send(said)),
+                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
+                }
+            }
+            frame => {
+                let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
+                // What is not taken now is sent again: a peer's cursor waits for the answer.
+                if (self.state.behind || self.is_swamped()) && is_data {
+                    answer.into_iter().for_each(|answer| drop(answer.send(Vec::new())));
+                } else {
+                    self.state.turn.hear(from, frame, answer);
+                }
             }
         }
     }
@@ -259,6 +272,10 @@ impl Task {
                     .filter(|member| member.id != me)
                     .collect();
                 self.state.calls.collect(dot, asked, (collect, until), reply);
+            }
+            Ask::Ping { member, reply } => {
+                let asked = self.state.pings.begin(self.shared.me.id, member, reply);
+                asked.into_iter().for_each(|frame| self.say(member, frame));
             }
             Ask::Recall => self.recall(),
             Ask::Roster(reply) => drop(reply.send(show::roster(&self.engine))),

@@ -311,6 +311,7 @@ impl Hub {
             signer,
             private,
             seed: self.jitter,
+            faults: self.options.faults.clone(),
             knocks,
             views: self.views.clone(),
             kept: kept.map(|kept| *kept),

@@ -1,6 +1,7 @@
 //! Real nodes over real sockets on loopback.
 
 mod call;
+mod faults;
 mod hostile;
 mod kept;
 mod signed;
