@@ -3,6 +3,7 @@
 //! Line mode, JSON mode and the screens to come differ only in how they draw the lines that come out.
 
 mod asked;
+pub mod chaos;
 pub mod charter;
 pub mod clean;
 pub mod command;
@@ -28,6 +29,9 @@ use place::Place;
 use question::{Answer, Context};
 use room::Room;
 
+/// Most peers that are ignored at once: more than anybody would name one by one.
+pub const IGNORED_MAX: usize = 256;
+
 /// One instance's chat in all its rooms.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -38,6 +42,8 @@ pub struct App {
     stamp: text::Stamp,
     /// What this instance is called now, if that is not its name.
     nick: Option<String>,
+    /// Whose words are not shown.
+    ignored: BTreeSet<MemberId>,
     leaving: bool,
     linger_s: u64,
 }
@@ -51,6 +57,7 @@ impl App {
             stamp: setup.stamp,
             setup,
             nick: None,
+            ignored: BTreeSet::new(),
             leaving: false,
             linger_s,
         }
@@ -159,6 +166,7 @@ impl App {
         let watched = self.current.as_ref() == Some(&place);
         let Some(room) = self.rooms.get_mut(&place) else { return };
         match inside {
+            Inside::Said(said) if self.ignored.contains(&said.from.id) => room.on_ignored(said, out),
             Inside::Opened { .. } => unreachable!("handled above"),
             Inside::Made => room.made = true,
             Inside::Named(members) => members.iter().for_each(|member| room.people.named(member)),

@@ -218,6 +218,9 @@ pub struct Flags {
     /// Most messages of the profile's history to show at a join [default: 20]
     #[arg(long, global = true, env = "CHAT_BACKLOG", value_name = "N")]
     pub backlog: Option<u64>,
+    /// Allow faults on purpose: /delay, /drop, /partition, /heal
+    #[arg(long, global = true)]
+    pub chaos: bool,
     /// Send lines that begin with a slash as they are
     #[arg(long, global = true)]
     pub no_commands: bool,

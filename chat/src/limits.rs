@@ -1,6 +1,6 @@
 //! README.md tells the limits that the code has.
 
-use crate::app::{charter, command, outbox, people, room, text};
+use crate::app::{IGNORED_MAX, charter, command, outbox, people, room, text};
 use crate::console::editor;
 use crate::control;
 use crate::settings::{self, file};
@@ -31,6 +31,7 @@ fn the_readme_tells_the_limits_of_the_chat() {
             two(number(charter::CHARTERS_MAX), number(charter::CLOSED_MAX)),
         ),
         ("topic, in characters", number(charter::TOPIC_MAX)),
+        ("peers that are ignored", number(IGNORED_MAX)),
         ("people remembered of a room", number(people::PEOPLE_MAX)),
         ("messages followed until all confirm", number(outbox::FOLLOWED_MAX)),
         (

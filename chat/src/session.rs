@@ -19,7 +19,7 @@ mod start;
 use std::sync::Arc;
 use std::time::Duration;
 
-use multicast::Member;
+use multicast::{Faults, Member};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -115,10 +115,11 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
         let claim = profile::claim(&settings)?;
         let credentials = Arc::new(Credentials::open(&settings)?);
         let store = kept::open(&settings, claim.directory.is_some()).await?;
-        let node = start::bind(&settings, &claim.nick, &credentials, store).await?;
-        Ok((signals, claim, credentials, node))
+        let faults = settings.chaos.then(Faults::default);
+        let node = start::bind(&settings, &claim.nick, (&credentials, faults.clone()), store).await?;
+        Ok((signals, claim, (credentials, faults), node))
     };
-    let (mut signals, claim, credentials, node) = match prepared.await {
+    let (mut signals, claim, (credentials, faults), node) = match prepared.await {
         Ok(prepared) => prepared,
         Err(exit) => return Ended { exit, hasty: false },
     };
@@ -149,6 +150,7 @@ pub async fn run(settings: Settings, job: Job, console: Console, listen: impl Fn
             listen(tell);
             let takes_part = job == Job::Join;
             let mut session = Session::new(settings, job, node.into(), show, started, signals, typed);
+            session.faults = faults;
             if takes_part && claim.directory.is_some() {
                 session.listen_for_requests();
             }

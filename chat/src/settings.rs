@@ -81,6 +81,8 @@ pub struct Settings {
     pub stay: bool,
     pub linger: Duration,
     pub grace: Duration,
+    /// Faults on purpose can be asked for.
+    pub chaos: bool,
     pub no_commands: bool,
     pub verbose: u8,
     pub quiet: bool,
@@ -202,6 +204,7 @@ impl Table<'_> {
             stay: self.switch("stay", flags.stay, file.stay),
             linger: self.duration("linger", flags.linger, file.linger, LINGER)?,
             grace: self.duration("grace", flags.grace, file.grace, GRACE)?,
+            chaos: self.switch("chaos", flags.chaos, file.chaos),
             no_commands: self.switch("no_commands", flags.no_commands, file.no_commands),
             verbose: flags.verbose,
             quiet: flags.quiet,

@@ -1,6 +1,7 @@
 //! What people and programs ask for.
 
 mod coordinated;
+mod peers;
 mod told;
 
 use multicast::Dot;
@@ -65,18 +66,7 @@ impl App {
             }
             Command::Reply { id, text } => {
                 let room = self.room(place.as_ref())?;
-                let answered = match id {
-                    Some(id) => message(room, &id)?,
-                    None => room
-                        .newest
-                        .ok_or_else(|| command::error("nothing_yet", "nobody else has said anything here yet"))?,
-                };
-                let post = Post {
-                    kind: Kind::Text,
-                    text,
-                    reply_to: Some(answered),
-                };
-                return self.send(room, &post, reference, out);
+                return self.send(room, &reply(room, id.as_deref(), text)?, reference, out);
             }
             Command::Leave { .. } if self.leaving => {
                 out.list.push(Output::LeaveNow);
@@ -99,6 +89,8 @@ impl App {
             }
             Command::Nick { nick } => return self.nick(nick, reference, out),
             Command::Topic { text } => return self.topic(text, place.as_ref(), reference, out),
+            Command::Ignore { peer, ignored } => return self.ignore(peer, ignored, place.as_ref(), reference, out),
+            Command::Fault(wish) => self.fault(wish, place.as_ref())?,
             Command::Rooms => {
                 out.tell(self.rooms(reference));
                 return Ok(());
@@ -135,6 +127,7 @@ impl App {
         let message = |id: String| message(room, &id);
         Ok(match command {
             Command::History { limit, text } => Question::History { limit, text },
+            Command::Ping { peer } => Question::Ping(room.other(&peer)?),
             Command::Clock => Question::Clock,
             Command::Held => Question::Held,
             Command::Why { id } => Question::Why(message(id)?),
@@ -233,6 +226,20 @@ impl App {
         });
         Ok(())
     }
+}
+
+/// An answer to that message, or to the newest of somebody else.
+fn reply(room: &Room, id: Option<&str>, text: String) -> Result<Post, line::Error> {
+    let nothing = || command::error("nothing_yet", "nobody else has said anything here yet");
+    let answered = match id {
+        Some(id) => message(room, id)?,
+        None => room.newest.ok_or_else(nothing)?,
+    };
+    Ok(Post {
+        kind: Kind::Text,
+        text,
+        reply_to: Some(answered),
+    })
 }
 
 /// The message of a room that an id means.

@@ -4,6 +4,7 @@ mod json;
 mod table;
 mod typed;
 
+use super::chaos::Wish;
 use super::line::{Error, Ref};
 use super::text::Stamp;
 use crate::post::Kind;
@@ -74,6 +75,17 @@ pub enum Command {
         id: Option<String>,
     },
     Peers,
+    /// How long somebody takes to answer.
+    Ping {
+        peer: String,
+    },
+    /// Whose words are not shown, after this change, if there is one.
+    Ignore {
+        peer: Option<String>,
+        ignored: Option<bool>,
+    },
+    /// A fault on purpose.
+    Fault(Wish),
     Status,
     Stamp {
         mode: Option<Stamp>,

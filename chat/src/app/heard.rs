@@ -84,6 +84,15 @@ impl Room {
         }));
     }
 
+    /// A message of somebody who is not to be heard: it has its place, and is not shown.
+    pub(super) fn on_ignored(&mut self, Said { from, stamp, .. }: Said, out: &mut Outputs) {
+        self.people.named(&from);
+        out.tell(Body::Control(Control {
+            ignored: true,
+            ..self.control(&from, &stamp)
+        }));
+    }
+
     pub(super) fn on_heard(&mut self, event: Event, out: &mut Outputs) {
         match event {
             Event::Joined { member, stamp } => self.on_joined(&member, &stamp, out),

@@ -27,6 +27,8 @@ pub struct Setup {
     pub stamp: text::Stamp,
     /// People are shown by their ids, whoever else is there: then a line is the same on every screen.
     pub by_id: bool,
+    /// Faults on purpose can be asked for.
+    pub chaos: bool,
     /// Lines that begin with a slash are only text.
     pub no_commands: bool,
 }

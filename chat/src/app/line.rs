@@ -66,6 +66,9 @@ pub enum Body {
     Status(Status),
     Rooms(Rooms),
     Topic(Topic),
+    Ping(Ping),
+    Ignored(Ignored),
+    Chaos(Chaos),
     History(History),
     Stamp(StampMode),
     Help(Help),
@@ -111,6 +114,8 @@ impl Body {
             | Self::Clock(ClockNow { place, .. })
             | Self::History(History { place, .. })
             | Self::Topic(Topic { place, .. })
+            | Self::Ping(Ping { place, .. })
+            | Self::Chaos(Chaos { place, .. })
             | Self::Waiting(Waiting { place, .. })
             | Self::Why(Why { place, .. })
             | Self::Info(Info { place, .. }) => place,
@@ -138,6 +143,9 @@ impl Body {
             | Self::Status(Status { reference, .. })
             | Self::Rooms(Rooms { reference, .. })
             | Self::Topic(Topic { reference, .. })
+            | Self::Ping(Ping { reference, .. })
+            | Self::Ignored(Ignored { reference, .. })
+            | Self::Chaos(Chaos { reference, .. })
             | Self::Stamp(StampMode { reference, .. })
             | Self::History(History { reference, .. })
             | Self::Help(Help { reference, .. }) => reference,
@@ -176,6 +184,9 @@ impl Body {
             Self::Status(_) => "status",
             Self::Rooms(_) => "rooms",
             Self::Topic(_) => "topic",
+            Self::Ping(_) => "ping",
+            Self::Ignored(_) => "ignore",
+            Self::Chaos(chaos) => chaos.name,
             Self::History(_) => "history",
             Self::Stamp(_) => "stamp",
             Self::Help(_) => "help",

@@ -1,13 +1,15 @@
 //! Questions that only the group's task or the registries can answer, and what the answers look like.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, Member, MemberId, MemberState};
 
 use super::Said;
+use super::chaos::Fault;
 use super::command::{self, COMMANDS};
 use super::line::{
-    At, Body, ClockNow, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers, Ref,
+    At, Body, ClockNow, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers, Ping, Ref,
     RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
 };
 use super::people::People;
@@ -29,6 +31,10 @@ pub enum Question {
     Info(Dot),
     Peers,
     Status,
+    /// How long somebody takes to answer.
+    Ping(MemberId),
+    /// What a fault makes of this chat.
+    Fault(Fault),
 }
 
 /// What was found out.
@@ -59,6 +65,10 @@ pub enum Answer {
     },
     /// Something was asked that there is no store, or no readable one, to answer; why.
     NotKept(String),
+    /// Nothing: it did not answer while that was waited for.
+    Ping(MemberId, Option<Duration>),
+    /// It is there now, or is not, and why.
+    Fault(Result<Fault, String>),
     Peers(Vec<Link>),
     Status {
         registries: Vec<RegistryLine>,
@@ -96,6 +106,18 @@ impl Context<'_> {
             Answer::NotKept(why) => Body::Error(Error {
                 reference,
                 ..command::error("no_history", why)
+            }),
+            Answer::Ping(member, took) => Body::Ping(Ping {
+                reference,
+                place: self.at.clone(),
+                peer: self.people.id(member),
+                round_trip_us: took.map(|took| took.as_micros() as u64),
+                member,
+            }),
+            Answer::Fault(Ok(fault)) => self.chaos(fault, reference),
+            Answer::Fault(Err(why)) => Body::Error(Error {
+                reference,
+                ..command::error("not_done", why)
             }),
             Answer::Peers(_) | Answer::Status { .. } => return None,
         })

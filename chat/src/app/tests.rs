@@ -9,6 +9,7 @@ use crate::post::{Kind, Post};
 
 mod acks;
 mod lines;
+mod peers;
 mod questions;
 mod replies;
 mod rooms;
@@ -119,6 +120,7 @@ impl Stage {
             registry: Some("127.0.0.1:7420".into()),
             stamp: text::Stamp::Vector,
             by_id: false,
+            chaos: false,
             no_commands: false,
         };
         let mut stage = Self {

@@ -146,6 +146,7 @@ impl Room {
             lamport: stamp.lamport,
             clock: self.people.vector(&stamp.clock),
             unreadable: None,
+            ignored: false,
             nick: None,
             topic: None,
             news: None,

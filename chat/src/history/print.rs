@@ -43,6 +43,7 @@ impl Printer {
             registry: None,
             stamp: settings.stamp,
             by_id: true,
+            chaos: false,
             no_commands: true,
         };
         let place = Place::room(&settings.room);

@@ -1,13 +1,20 @@
 //! Answers to the model's questions, asked of the group's task, the node and the registries.
 
-use multicast::{Gauges, MemberState, Node, NodeId};
+use std::time::Duration;
+
+use multicast::{Gauges, MemberId, MemberState, Node, NodeId};
 
 use super::drive::Session;
 use super::{kept, rooms};
-use crate::app::line::RegistryLine;
+use crate::app::Input;
+use crate::app::chaos::Fault;
+use crate::app::line::{Ref, RegistryLine};
 use crate::app::place::Place;
 use crate::app::question::{Answer, Question};
 use crate::registries;
+
+/// How long a ping waits: longer than any delay on purpose.
+const PING: Duration = Duration::from_secs(5);
 
 impl Session {
     /// The answer; nothing, if it would be about a room that this instance is not in.
@@ -15,6 +22,7 @@ impl Session {
         let room = place.and_then(|place| self.rooms.get(place));
         match question {
             Question::Peers => return Some(Answer::Peers(self.node.links())),
+            Question::Fault(fault) => return Some(Answer::Fault(self.set(fault))),
             Question::Status => {
                 let (gauges, members) = match room {
                     Some(room) => (room.sender.gauges().await, room.sender.members().len() as u64),
@@ -30,7 +38,9 @@ impl Session {
         }
         let sender = &room?.sender;
         Some(match question {
-            Question::Who | Question::Peers | Question::Status => who(sender.roster().await, &self.node),
+            Question::Who | Question::Peers | Question::Status | Question::Ping(_) | Question::Fault(_) => {
+                who(sender.roster().await, &self.node)
+            }
             Question::History { limit, text } => {
                 let group = rooms::group_name(place?, room?.key);
                 match kept::history(&self.node, &group, sender, limit, text).await {
@@ -50,6 +60,38 @@ impl Session {
             Question::Why(dot) => Answer::Why(dot, sender.explain(dot).await),
             Question::Info(dot) => Answer::Info(dot, sender.explain(dot).await),
         })
+    }
+
+    /// Asks somebody for an answer; the next line is read when it is there.
+    pub(super) fn ping(&mut self, place: Place, member: MemberId, reference: Option<Ref>) {
+        let Some(room) = self.rooms.get(&place) else { return };
+        let sender = room.sender.clone();
+        self.pinging = Some(Box::pin(async move {
+            let took = sender.ping(member, PING).await;
+            Input::Answered {
+                place: Some(place),
+                answer: Answer::Ping(member, took),
+                reference,
+            }
+        }));
+    }
+
+    /// Sets a fault, if this chat may have any.
+    fn set(&self, fault: Fault) -> Result<Fault, String> {
+        let Some(faults) = &self.faults else {
+            return Err("this chat was started without --chaos".to_owned());
+        };
+        let ms = Duration::from_millis;
+        let set = match &fault {
+            Fault::Delay(member, (from, to)) => faults.delay(*member, ms(*from)..=ms(*to)),
+            Fault::Drop(member, percent) => faults.lose(*member, *percent),
+            Fault::Cut(members) => faults.cut(members.iter().copied()),
+            Fault::Heal => {
+                faults.heal();
+                Ok(())
+            }
+        };
+        set.map(|()| fault).map_err(|refusal| refusal.to_string())
     }
 
     fn registry_lines(&self) -> Vec<RegistryLine> {

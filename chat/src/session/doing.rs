@@ -5,6 +5,7 @@ use tokio::time::timeout;
 use super::Cause;
 use super::drive::{ANSWER, Session};
 use crate::app::line;
+use crate::app::question::Question;
 use crate::app::{Input, Output, command};
 
 impl Session {
@@ -37,6 +38,11 @@ impl Session {
                 ..
             } => self.send(place, payload, reference),
             Output::TellAgain { place, word } => self.tell_again(place, word),
+            Output::Ask {
+                place: Some(place),
+                question: Question::Ping(member),
+                reference,
+            } => self.ping(place, member, reference),
             Output::Ask {
                 place,
                 question,

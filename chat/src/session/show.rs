@@ -56,6 +56,7 @@ impl Show {
             registry: settings.registries.label(),
             stamp: settings.stamp,
             by_id: false,
+            chaos: settings.chaos,
             no_commands: settings.no_commands,
         };
         let selection = match (job, settings.output) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use multicast::store::Store;
-use multicast::{BindError, JoinError, Node, Options, Sender};
+use multicast::{BindError, Faults, JoinError, Node, Options, Sender};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -44,7 +44,7 @@ pub(super) struct Started {
 pub async fn bind(
     settings: &Settings,
     nick: &str,
-    credentials: &Credentials,
+    (credentials, faults): (&Credentials, Option<Faults>),
     store: Option<Box<dyn Store>>,
 ) -> Result<Node, Exit> {
     let mut options = Options::new(nick)
@@ -53,6 +53,9 @@ pub async fn bind(
         .with_grace(settings.grace);
     if let Some(advertise) = settings.advertise {
         options = options.with_advertise(advertise);
+    }
+    if let Some(faults) = faults {
+        options = options.with_faults(faults);
     }
     if let Some(store) = store {
         options = options.with_store(store);

@@ -34,6 +34,7 @@ pub(super) struct File {
     pub(super) stay: Option<bool>,
     pub(super) linger: Option<String>,
     pub(super) grace: Option<String>,
+    pub(super) chaos: Option<bool>,
     pub(super) no_commands: Option<bool>,
     pub(super) log_file: Option<PathBuf>,
 }

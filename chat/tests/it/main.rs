@@ -11,6 +11,7 @@
 )]
 
 mod bot;
+mod chaos;
 mod commands;
 mod control;
 mod conversation;

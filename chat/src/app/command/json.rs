@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Asked, Command, Create, Error, error, table, typed};
+use crate::app::chaos::{self, Wish};
 use crate::app::clean;
 use crate::app::line::Ref;
 use crate::post::Kind;
@@ -80,6 +81,14 @@ impl Fields<'_> {
             "topic" => Ok(Command::Topic {
                 text: self.optional("text")?,
             }),
+            "ping" => Ok(Command::Ping {
+                peer: self.needed("ping", "peer")?,
+            }),
+            "ignore" => Ok(Command::Ignore {
+                peer: self.optional("peer")?,
+                ignored: Some(self.flag_or("ignored", true)?),
+            }),
+            "delay" | "drop" | "partition" | "heal" => self.wish(entry.name).map(Command::Fault),
             "why" => Ok(Command::Why {
                 id: self.needed("why", "id")?,
             }),
@@ -125,9 +134,39 @@ impl Fields<'_> {
         }
     }
 
+    fn wish(&self, name: &str) -> Result<Wish, Error> {
+        Ok(match name {
+            "delay" => Wish::Delay {
+                peer: self.needed(name, "peer")?,
+                range: chaos::range(&self.needed(name, "range")?)?,
+            },
+            "drop" => Wish::Drop {
+                peer: self.needed(name, "peer")?,
+                percent: match self.number("percent")? {
+                    Some(percent) => chaos::percent(&percent.to_string())?,
+                    None => return Err(error("missing_argument", "\"drop\" needs \"percent\", 0 to 100")),
+                },
+            },
+            "partition" => Wish::Partition { groups: self.groups()? },
+            _ => Wish::Heal,
+        })
+    }
+
+    /// `[["ana"],["bob","cyd"]]`
+    fn groups(&self) -> Result<Vec<Vec<String>>, Error> {
+        let groups = self.0.get("groups").cloned().unwrap_or_default();
+        let groups: Option<Vec<Vec<String>>> = serde_json::from_value(groups).ok();
+        let refusal = || error("bad_argument", "\"groups\" is a list of lists of peers");
+        groups.filter(|groups| !groups.is_empty()).ok_or_else(refusal)
+    }
+
     fn flag(&self, field: &str) -> Result<bool, Error> {
+        self.flag_or(field, false)
+    }
+
+    fn flag_or(&self, field: &str, standard: bool) -> Result<bool, Error> {
         match self.0.get(field) {
-            None | Some(Value::Null) => Ok(false),
+            None | Some(Value::Null) => Ok(standard),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(error("bad_argument", format!("\"{field}\" is true or false"))),
         }

@@ -82,11 +82,33 @@ pub const COMMANDS: &[Entry] = &[
         "everything about a message, the last one if none is named",
     ),
     entry("peers", "/peers", "the addresses that are dialled, and how that goes"),
+    entry("ping", "/ping PEER", "how long a peer takes to answer"),
+    entry(
+        "ignore",
+        "/ignore [PEER]",
+        "show no more of what a peer says, or again; it stays in the history",
+    ),
     entry(
         "status",
         "/status",
         "this instance: identity, address, registries, numbers",
     ),
+    entry(
+        "delay",
+        "/delay PEER RANGE",
+        "with --chaos: what it says is late, as 0-1500ms",
+    ),
+    entry(
+        "drop",
+        "/drop PEER PERCENT",
+        "with --chaos: that much of what it says is lost",
+    ),
+    entry(
+        "partition",
+        "/partition A B | C D",
+        "with --chaos: cut this chat off from the groups that it is not in",
+    ),
+    entry("heal", "/heal", "with --chaos: no faults any more"),
 ];
 
 pub(super) fn find(name: &str) -> Result<&'static Entry, Error> {
@@ -125,7 +147,7 @@ pub(super) fn unknown(name: &str) -> Error {
     }
 }
 
-/// The command that differs least, if that is little. Else `/me`, which people who type a slash before a sentence
+/// The command that differs least, if that is little; of several the one that `/help` lists first. Else `/me`, which people who type a slash before a sentence
 /// may want.
 fn nearest(name: &str) -> &'static str {
     let most = if name.chars().count() > 4 { 2 } else { 1 };
@@ -133,23 +155,27 @@ fn nearest(name: &str) -> &'static str {
         .iter()
         .flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases))
         .map(|known| (distance(name, known), *known))
-        .min()
+        .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= most)
         .map_or("me", |(_, known)| known)
 }
 
-/// Levenshtein's distance, on at most `ECHO_MAX` characters: a name may be as long as a line.
+/// Letters that differ, are missing, too many or swapped with the next one (optimal string alignment), on at most `ECHO_MAX`
+/// characters: a name may be as long as a line.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(ECHO_MAX).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(ECHO_MAX).collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+            let substituted = rows[i][j] + usize::from(x != y);
+            let mut least = substituted.min(row[j] + 1).min(rows[i][j + 1] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }

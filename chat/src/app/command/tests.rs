@@ -84,7 +84,7 @@ fn unknown_commands_get_the_agreed_text() {
     assert_eq!(refusal("/foo"), "no command /foo (did you mean /me?); /help lists them");
     assert_eq!(
         refusal("/hepl"),
-        "no command /hepl (did you mean /me?); /help lists them"
+        "no command /hepl (did you mean /help?); /help lists them"
     );
     assert_eq!(
         refusal("/leaev"),

@@ -2,6 +2,7 @@
 
 use super::table::Entry;
 use super::{Command, Create, HISTORY, HISTORY_MAX, REASON_MAX, error};
+use crate::app::chaos::{self, Wish};
 use crate::app::line::Error;
 use crate::app::text::Stamp;
 use crate::names;
@@ -41,6 +42,14 @@ pub(super) fn build(entry: &'static Entry, argument: &str) -> Result<Command, Er
                 text => Some(text.to_owned()),
             },
         },
+        "ping" => Command::Ping {
+            peer: needed(argument)?,
+        },
+        "ignore" => Command::Ignore {
+            peer: (!argument.is_empty()).then(|| argument.to_owned()),
+            ignored: None,
+        },
+        "delay" | "drop" | "partition" | "heal" => Command::Fault(wish(entry, argument)?),
         "rooms" => Command::Rooms,
         "who" => Command::Who,
         "history" => history(argument),
@@ -108,6 +117,29 @@ fn is_id(word: &str) -> bool {
     let nick = name.split('#').next().unwrap_or(name);
     let is_nick = names::check_nick(nick).is_ok() && !nick.chars().all(|c| c.is_ascii_digit());
     is_nick && !seq.is_empty() && seq.chars().all(|c| c.is_ascii_digit())
+}
+
+/// `/delay bob 0-1500ms`, `/drop bob 30%`, `/partition ana bob | cyd`
+fn wish(entry: &Entry, argument: &str) -> Result<Wish, Error> {
+    let words: Vec<_> = argument.split_whitespace().collect();
+    Ok(match (entry.name, words.as_slice()) {
+        ("delay", [peer, range]) => Wish::Delay {
+            peer: (*peer).to_owned(),
+            range: chaos::range(range)?,
+        },
+        ("drop", [peer, percent]) => Wish::Drop {
+            peer: (*peer).to_owned(),
+            percent: chaos::percent(percent)?,
+        },
+        ("partition", [_, ..]) => {
+            let group = |group: &str| group.split_whitespace().map(str::to_owned).collect();
+            Wish::Partition {
+                groups: argument.split('|').map(group).collect(),
+            }
+        }
+        ("heal", []) => Wish::Heal,
+        _ => return Err(error("bad_argument", format!("usage: {}", entry.usage))),
+    })
 }
 
 /// `/history 50` or `/history lunch`

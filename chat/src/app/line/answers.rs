@@ -252,3 +252,66 @@ pub struct Topic {
     #[serde(skip)]
     pub member: Option<MemberId>,
 }
+
+/// How long a peer takes to answer.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ping {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    #[serde(flatten)]
+    pub place: Where,
+    pub peer: String,
+    /// None: it did not, while that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<u64>,
+    #[serde(skip)]
+    pub member: MemberId,
+}
+
+/// Whose words are not shown here.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ignored {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    pub ignored: Vec<String>,
+}
+
+/// A fault on purpose that is there now.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Chaos {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    #[serde(flatten)]
+    pub place: Where,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// At least and at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Who is cut off from this chat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Vec<String>>,
+    /// Of the command.
+    #[serde(skip)]
+    pub name: &'static str,
+    #[serde(skip)]
+    pub members: Vec<MemberId>,
+}
+
+impl Chaos {
+    /// None.
+    pub fn new(place: Where, reference: Option<Ref>) -> Self {
+        Self {
+            reference,
+            place,
+            peer: None,
+            delay_ms: None,
+            percent: None,
+            cut: None,
+            name: "heal",
+            members: Vec::new(),
+        }
+    }
+}

@@ -91,6 +91,9 @@ pub struct Control {
     pub clock: Vector,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+    /// Somebody said it who is ignored here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
     /// What its sender is called from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nick: Option<String>,

@@ -8,6 +8,8 @@ use crate::app::line::{
     Body, ClockNow, Help, History, Info, Missing, Peers, Rooms, Status, Topic, Waiting, Who, Why, WhyState,
 };
 
+mod peers;
+
 impl Page<'_> {
     pub(super) fn answer(&self, body: &Body) -> String {
         match body {
@@ -20,6 +22,9 @@ impl Page<'_> {
             Body::Status(status) => self.status(status),
             Body::Rooms(rooms) => self.rooms(rooms),
             Body::History(history) => self.history(history),
+            Body::Ping(ping) => self.ping(ping),
+            Body::Ignored(ignored) => self.ignored(ignored),
+            Body::Chaos(chaos) => self.chaos(chaos),
             Body::Topic(topic) => self.topic(topic),
             Body::Stamp(stamp) => self.star(&format!("the stamp is {}", stamp.mode.name())),
             Body::Help(help) => self.help(help),
