@@ -241,7 +241,7 @@ impl App {
             addr: self.setup.addr.clone(),
             place: room.map(Room::at),
             registries,
-            members,
+            members: room.map_or(members, |room| room.people.count_present() as u64),
             delivered: gauges.delivered,
             held: gauges.held as u64,
             held_bytes: gauges.held_bytes as u64,

@@ -165,6 +165,7 @@ fn prepare(settings: &mut Settings, job: &Job, text: &str) -> Option<Vec<Typed>>
             settings.ephemeral = true;
             settings.store = None;
             settings.stay = true;
+            settings.nick = names::listener(&settings.nick);
             Some(Vec::new())
         }
         Job::Send(send) => {

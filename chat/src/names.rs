@@ -5,6 +5,9 @@ pub const NICK_MAX: usize = 32;
 /// Longest room name in bytes: what a registry takes and a group's name may have.
 pub const ROOM_MAX: usize = 64;
 
+/// Ends the name of whoever only listens, and no nick that a person may choose.
+const LISTENER: &str = ".listener";
+
 /// Why a name is refused. The text never repeats what could steer a terminal.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadName {
@@ -14,6 +17,9 @@ pub enum BadName {
     /// One character cannot stand in a nick.
     #[error("a nick has only letters, digits, _ - and .: {} cannot stand in it", shown(.0))]
     NickCharacter(char),
+    /// It is the name of a `chat tail`.
+    #[error("a nick that ends with {LISTENER} is for who only listens")]
+    Listener,
     /// A room's name is empty or too long.
     #[error("a room's name has 1 to {ROOM_MAX} bytes, this one has {0}")]
     RoomLength(usize),
@@ -30,8 +36,20 @@ pub fn check_nick(nick: &str) -> Result<(), BadName> {
     }
     match nick.chars().find(|c| !nick_allows(*c)) {
         Some(c) => Err(BadName::NickCharacter(c)),
+        None if is_listener(nick) => Err(BadName::Listener),
         None => Ok(()),
     }
+}
+
+/// The name of who only listens, for somebody of that nick.
+pub fn listener(nick: &str) -> String {
+    let kept: String = nick.chars().take(NICK_MAX - LISTENER.len()).collect();
+    kept + LISTENER
+}
+
+/// Whether that is the name of who only listens: it is counted, not shown among those who are there.
+pub fn is_listener(name: &str) -> bool {
+    name.ends_with(LISTENER)
 }
 
 /// Checks a room's name, which stands here without its `#`.
@@ -87,6 +105,15 @@ fn shown(c: &char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_only_listens_has_a_name_that_nobody_chooses() {
+        for nick in ["ana", &"x".repeat(NICK_MAX)] {
+            let name = listener(nick);
+            assert!(is_listener(&name) && name.chars().count() <= NICK_MAX);
+            assert_eq!(check_nick(&name), Err(BadName::Listener));
+        }
+    }
 
     #[test]
     fn refusals_say_what_is_wrong_without_repeating_it() {

@@ -13,6 +13,7 @@ use crate::console;
 use crate::control::client;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
+use crate::names;
 use crate::session::now;
 use crate::settings::{Format, Registries, Settings};
 
@@ -50,7 +51,7 @@ pub async fn run(settings: &Settings, what: &'static str) -> Exit {
             .for_each(|row| println!("{}\t{}", clean::line(&row.room), row.members)),
         (Format::Text, _) => peers
             .iter()
-            .filter(|peer| peer.rooms().contains(&settings.room))
+            .filter(|peer| peer.rooms().contains(&settings.room) && !names::is_listener(peer.nick()))
             .for_each(|peer| println!("{}\t{}", clean::line(&peer.label()), peer.addr())),
     }
     Exit::Clean
@@ -100,7 +101,9 @@ async fn registered(settings: &Settings) -> Result<Vec<nodeset::Peer>, Exit> {
 }
 
 fn who(settings: &Settings, peers: &[nodeset::Peer]) -> Body {
-    let members = peers.iter().filter(|peer| peer.rooms().contains(&settings.room));
+    let there = || peers.iter().filter(|peer| peer.rooms().contains(&settings.room));
+    let listeners = there().filter(|peer| names::is_listener(peer.nick())).count() as u64;
+    let members = there().filter(|peer| !names::is_listener(peer.nick()));
     let members = members.map(|peer| MemberLine {
         id: peer.label(),
         nick: peer.nick().to_owned(),
@@ -116,13 +119,15 @@ fn who(settings: &Settings, peers: &[nodeset::Peer]) -> Body {
         reference: None,
         place: Where::Room(settings.room.clone()),
         members: members.collect(),
+        listeners,
     })
 }
 
 /// Every room that somebody is in.
 fn rooms(peers: &[nodeset::Peer]) -> Body {
     let mut members: BTreeMap<&str, u64> = BTreeMap::new();
-    for room in peers.iter().flat_map(|peer| peer.rooms()) {
+    let people = peers.iter().filter(|peer| !names::is_listener(peer.nick()));
+    for room in people.flat_map(|peer| peer.rooms()) {
         *members.entry(room).or_default() += 1;
     }
     let rooms = members.into_iter().map(|(room, members)| RoomLine {

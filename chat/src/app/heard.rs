@@ -19,6 +19,9 @@ impl Room {
             let member = &state.member;
             self.people.arrived(member, state.joined_at);
             self.outbox.arrived(member.id);
+            if self.people.only_listens(member.id) {
+                continue;
+            }
             out.tell(Body::Join(Join {
                 from: self.people.person(member.id),
                 id: self.people.message_id(Dot {
@@ -169,6 +172,10 @@ impl Room {
                 member: member.id,
             }));
         }
+        if !own && self.people.only_listens(member.id) {
+            self.tell_control(member, stamp, None, out);
+            return self.on_newcomer(stamp, out);
+        }
         out.tell(Body::Join(Join {
             from: self.people.person(member.id),
             id: self.people.message_id(stamp.dot),
@@ -192,6 +199,11 @@ impl Room {
     fn on_left(&mut self, member: &Member, reason: String, stamp: &Stamp, out: &mut Outputs) {
         self.people.named(member);
         let own = member.id == self.people.me();
+        if !own && self.people.only_listens(member.id) {
+            self.tell_control(member, stamp, None, out);
+            self.people.departed(member);
+            return self.outbox.departed(member.id, &self.people, out);
+        }
         out.tell(Body::Leave(Leave {
             from: self.people.person(member.id),
             id: self.people.message_id(stamp.dot),
@@ -218,7 +230,7 @@ impl Room {
             last_seq,
             discarded,
             member: origin.id,
-            expected: !self.people.is_present(origin.id),
+            expected: !self.people.is_present(origin.id) || self.people.only_listens(origin.id),
         }));
         self.people.departed(origin);
         self.outbox.departed(origin.id, &self.people, out);

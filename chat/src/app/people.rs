@@ -6,6 +6,7 @@ use multicast::{Clock, Dot, Member, MemberId};
 
 use super::clean;
 use super::line::{MessageId, Person, Vector};
+use crate::names;
 
 /// Most people remembered of a room. A group has at most 4,096 origins at a time; as many who left are kept for their names.
 pub const PEOPLE_MAX: usize = 8192;
@@ -123,9 +124,16 @@ impl People {
         self.known.iter().filter(|(_, known)| known.present).map(|(id, _)| *id)
     }
 
-    /// How many are here.
+    /// How many are here, those who only listen left out.
     pub fn count_present(&self) -> usize {
-        self.present_names.values().sum()
+        self.present().filter(|id| !self.only_listens(*id)).count()
+    }
+
+    /// Whether someone came only to listen.
+    pub fn only_listens(&self, member: MemberId) -> bool {
+        self.known
+            .get(&member)
+            .is_some_and(|known| names::is_listener(&known.name))
     }
 
     /// Those in a clock whose names are not known yet.

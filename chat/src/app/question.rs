@@ -14,6 +14,7 @@ use super::line::{
 };
 use super::people::People;
 use super::text::Stamp;
+use crate::names;
 use crate::post::Post;
 
 /// What to find out.
@@ -42,6 +43,8 @@ pub enum Question {
 pub enum Answer {
     Who {
         roster: Vec<MemberState>,
+        /// Programs that listen through this chat.
+        attached: u64,
         /// Fingerprints of profiles, as far as they are known here.
         profiles: BTreeMap<MemberId, String>,
     },
@@ -87,7 +90,11 @@ impl Context<'_> {
     /// The answer as a line; nothing, if it is not about a room.
     pub(super) fn body(&self, answer: Answer, reference: Option<Ref>) -> Option<Body> {
         Some(match answer {
-            Answer::Who { roster, profiles } => self.who(roster, profiles, reference),
+            Answer::Who {
+                roster,
+                attached,
+                profiles,
+            } => self.who((roster, attached), profiles, reference),
             Answer::Clock {
                 delivered,
                 stable,
@@ -152,11 +159,14 @@ impl Context<'_> {
 
     fn who(
         &self,
-        mut roster: Vec<MemberState>,
+        (mut roster, attached): (Vec<MemberState>, u64),
         mut profiles: BTreeMap<MemberId, String>,
         reference: Option<Ref>,
     ) -> Body {
         roster.sort_by_key(|state| (state.joined_at, state.member.id));
+        let (listeners, roster): (Vec<_>, Vec<_>) = roster
+            .into_iter()
+            .partition(|state| names::is_listener(&state.member.name));
         let members = roster.into_iter().map(|state| MemberLine {
             id: self.people.id(state.member.id),
             nick: self.people.nick(state.member.id).to_owned(),
@@ -172,6 +182,7 @@ impl Context<'_> {
             reference,
             place: self.at.clone(),
             members: members.collect(),
+            listeners: listeners.len() as u64 + attached,
         })
     }
 

@@ -84,6 +84,8 @@ pub fn render(line: &Line, people: &People, style: Style) -> Option<String> {
             event(page.star(&format!("Participant {name} joined {room} at logical time {time}.")))
         }
         Body::Txn(txn) => coordinated::words(txn).map(|words| page.star(&words)),
+        // Whoever only listens is not missed.
+        Body::Peer(peer) if people.only_listens(peer.member) => None,
         Body::Peer(peer) => event(page.peer(peer)),
         Body::Closed(closed) if closed.expected && closed.discarded == 0 => None,
         Body::Closed(closed) => event(page.closed(closed)),
@@ -228,16 +230,18 @@ impl Page<'_> {
             Stamp::Lamport => Some(format!("@{lamport}")),
             Stamp::Dense => {
                 let order = self.people.in_join_order();
-                let seqs: Vec<_> = order.iter().map(|id| clock.get(*id).to_string()).collect();
+                let speak = order.iter().filter(|id| !self.people.only_listens(**id));
+                let seqs: Vec<_> = speak.map(|id| clock.get(*id).to_string()).collect();
                 Some(format!("[{}]", seqs.join(",")))
             }
             Stamp::None => None,
         }
     }
 
-    /// `[ana:2 bob:1]`, by name, so that every screen shows it alike.
+    /// `[ana:2 bob:1]`, by name, so that every screen shows it alike. Whoever only listens has no entry: it says nothing.
     fn vector(&self, clock: &Clock) -> String {
-        let mut entries: Vec<_> = clock.iter().map(|(id, seq)| (self.people.shown(id), seq)).collect();
+        let speak = clock.iter().filter(|(id, _)| !self.people.only_listens(*id));
+        let mut entries: Vec<_> = speak.map(|(id, seq)| (self.people.shown(id), seq)).collect();
         entries.sort();
         let entries: Vec<_> = entries.iter().map(|(name, seq)| format!("{name}:{seq}")).collect();
         format!("[{}]", entries.join(" "))

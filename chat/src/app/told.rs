@@ -89,6 +89,9 @@ impl Room {
     /// This member shows under another nick than the one that it came with.
     pub(super) fn tell_nick(&self, out: &mut Outputs) {
         let me = self.people.me();
+        if self.people.only_listens(me) {
+            return;
+        }
         let nick = self.nick.as_deref().unwrap_or(self.people.nick(me));
         if nick != self.people.name(me) {
             self.tell_again(Word::Nick(nick.to_owned()), out);
@@ -113,7 +116,8 @@ impl Room {
 
     fn teller(&self, first: MemberId) -> Option<MemberId> {
         let newcomer = |id: MemberId| self.untold.iter().any(|dot| dot.origin == id);
-        let fits = |id: &MemberId| self.people.is_present(*id) && !self.outbox.is_silent(*id) && !newcomer(*id);
+        let speaks = |id: MemberId| !self.outbox.is_silent(id) && !self.people.only_listens(id);
+        let fits = |id: &MemberId| self.people.is_present(*id) && speaks(*id) && !newcomer(*id);
         Some(first)
             .filter(fits)
             .or_else(|| self.people.present().find(|id| fits(id)))

@@ -111,6 +111,15 @@ impl Hub {
         self.connections.clear();
     }
 
+    /// How many only listen, to that place or to all.
+    pub fn listening(&self, place: &Place) -> u64 {
+        let hears = |connection: &&Connection| {
+            let room = connection.hears.as_ref().and_then(|wish| wish.room.as_ref());
+            connection.listens && room.is_none_or(|room| Place::room(room) == *place)
+        };
+        self.connections.values().filter(hears).count() as u64
+    }
+
     /// Takes a line that a connection wrote, if it is for the hub itself. Else the connection hears everything from now
     /// on, unless it has chosen.
     pub fn takes(&mut self, id: Id, line: &str) -> Option<Result<(), line::Error>> {

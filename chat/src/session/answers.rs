@@ -36,10 +36,11 @@ impl Session {
             }
             _ => {}
         }
+        let listening = place.map_or(0, |place| self.show.listening(place));
         let sender = &room?.sender;
         Some(match question {
             Question::Who | Question::Peers | Question::Status | Question::Ping(_) | Question::Fault(_) => {
-                who(sender.roster().await, &self.node)
+                who((sender.roster().await, listening), &self.node)
             }
             Question::History { limit, text } => {
                 let group = rooms::group_name(place?, room?.key);
@@ -103,12 +104,16 @@ impl Session {
     }
 }
 
-fn who(roster: Vec<MemberState>, node: &Node) -> Answer {
+fn who((roster, attached): (Vec<MemberState>, u64), node: &Node) -> Answer {
     // A node's first membership has the node's own id, and a chat joins once.
     let profiles = roster.iter().filter_map(|state| {
         let id = state.member.id;
         Some((id, node.profile(NodeId(id.0))?.fingerprint()))
     });
     let profiles = profiles.collect();
-    Answer::Who { roster, profiles }
+    Answer::Who {
+        roster,
+        attached,
+        profiles,
+    }
 }

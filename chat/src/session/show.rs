@@ -8,6 +8,7 @@ use multicast::{Member, MemberId, Node};
 use super::{Cause, Job};
 use crate::app::command;
 use crate::app::line::{At, Body, Line};
+use crate::app::place::Place;
 use crate::app::{App, Input, Output, Setup};
 use crate::console::{Console, Item};
 use crate::control;
@@ -84,6 +85,11 @@ impl Show {
 
     pub fn hub(&mut self) -> &mut Hub {
         &mut self.hub
+    }
+
+    /// How many programs listen to that place through this chat.
+    pub fn listening(&self, place: &Place) -> u64 {
+        self.hub.listening(place)
     }
 
     /// Greets a connection to the control socket.

@@ -1,5 +1,7 @@
 //! The other commands: `send`, `tail`, `who`, and those that only print.
 
+use serde_json::{Value, json};
+
 use crate::harness::{Chat, Place};
 
 #[test]
@@ -46,9 +48,26 @@ fn tail_prints_messages_and_ends_after_some() {
     let mut ana = place.chat("-n ana");
     ana.joined();
     let mut tail = Chat::start(place.command("tail --count 2"));
+    // It is counted, and nobody sees it come.
     ana.wait_for("the listener", |line| {
-        line["type"] == "join" && line["from"]["nick"] == "ursula"
+        line["type"] == "control" && line["from"]["nick"] == "ursula.listener"
     });
+    ana.ask(json!({"do": "who", "ref": "w"}));
+    let who = ana.wait_for("who is here", |line| line["type"] == "who");
+    assert_eq!(
+        (who["members"].as_array().unwrap().len(), &who["listeners"]),
+        (1, &json!(1))
+    );
+    let who = place.run("--json -n eve who", "");
+    let rows: Vec<Value> = who
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (rows[1]["members"].as_array().unwrap().len(), &rows[1]["listeners"]),
+        (1, &json!(1))
+    );
     for text in ["one", "two", "three"] {
         ana.say(text);
     }
@@ -56,9 +75,16 @@ fn tail_prints_messages_and_ends_after_some() {
     let lines = tail.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
-        lines[0].contains(" #lobby <ana> one  [") && lines[1].contains("<ana> two"),
+        lines[0].ends_with(" #lobby <ana> one  [ana:2]") && lines[1].contains("<ana> two"),
         "{lines:?}"
     );
+    // Nobody sees it go, either; each of its messages has its line.
+    let gone = |line: &Value| line["type"] == "control" && line["id"].as_str().unwrap().ends_with(":2");
+    ana.wait_for("its end", gone);
+    let (lines, _) = ana.leave();
+    let others = lines.iter().filter(|line| line["from"]["nick"] == "ursula.listener");
+    assert!(others.clone().all(|line| line["type"] == "control"));
+    assert_eq!(others.count(), 2);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn commands_talk_to_the_chat_that_runs() {
 #[test]
 fn a_listener_hears_what_is_said_and_is_not_there() {
     let place = Place::new();
-    let [ana, mut bob] = two(&place);
+    let [mut ana, mut bob] = two(&place);
     let mut tail = Chat::start(place.command("-n ana tail --count 2 --stamp lamport"));
     // When it listens is not told.
     let mut ticks = 0;
@@ -118,6 +118,14 @@ fn a_listener_hears_what_is_said_and_is_not_there() {
     // It ends with the chat that it listens to.
     let mut tail = Chat::start(place.command("-n ana tail --json --events"));
     tail.wait_for("hello", |line| line["type"] == "hello");
+    // It is counted as soon as its request was heard.
+    let listeners = (1..).map(|n| {
+        ana.ask(json!({"do": "who", "ref": n}));
+        let who = ana.wait_for("who", |line| line["type"] == "who" && line["ref"] == n);
+        assert_eq!(who["members"].as_array().unwrap().len(), 2);
+        who["listeners"].as_u64().unwrap()
+    });
+    assert_eq!(listeners.take(1_000).find(|count| *count > 0), Some(1));
     ana.leave();
     assert_eq!(tail.wait().code, Some(0));
     let lines = tail.json();

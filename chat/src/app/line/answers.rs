@@ -14,6 +14,8 @@ pub struct Who {
     #[serde(flatten)]
     pub place: Where,
     pub members: Vec<MemberLine>,
+    /// How many only listen: a `chat tail` that has no chat to listen to, and programs at this chat.
+    pub listeners: u64,
 }
 
 /// One member in an answer to `/who`.

@@ -145,3 +145,40 @@ fn a_fault_that_is_there_is_told() {
         assert_eq!(room.json(answer)[0]["type"], name);
     }
 }
+
+#[test]
+fn whoever_only_listens_is_counted_and_not_seen() {
+    let mut room = Stage::of_three();
+    let ears = member(0xeeeeeeee, "eve.listener");
+    let came = joined(ears.clone(), 4, &[(&ana(), 1), (&ears, 1)]);
+    assert_eq!(room.text(came.clone()), "");
+    let mut other = Stage::of_three();
+    let line = &other.json(came)[0];
+    assert_eq!(
+        (&line["type"], &line["id"]),
+        (&json!("control"), &json!("eve.listener#eeeeeeee:1"))
+    );
+    // It is in the clock, and a person has no use for that.
+    let hi = said(bob(), Post::text("hi"), 5, &[(&bob(), 2), (&ears, 1)]);
+    assert_eq!(room.text(hi), "10:02:09 #lobby <bob> hi  [bob:2]");
+    let who = answered(Answer::Who {
+        roster: vec![state(ana(), 0), state(bob(), 0), state(ears.clone(), 0)],
+        attached: 1,
+        profiles: BTreeMap::new(),
+    });
+    let text = room.text(who.clone());
+    assert!(text.starts_with("*** 2 members in #lobby, 2 listeners\n"), "{text}");
+    assert!(!text.contains("eve"));
+    assert_eq!(room.json(who)[0]["listeners"], 2);
+    assert_eq!(room.text(heard(Event::Silent(ears.clone()))), "");
+    let gone = Event::Left {
+        member: ears.clone(),
+        reason: String::new(),
+        stamp: stamp(&ears, 6, &[(&ears, 2)]),
+    };
+    assert_eq!(room.json(heard(gone))[0]["type"], "control");
+    assert_eq!(
+        room.text(typed("/nick eve.listener")),
+        "*** a nick that ends with .listener is for who only listens"
+    );
+}

@@ -56,6 +56,7 @@ fn every_answer_is_a_line_of_its_name() {
             "who",
             Answer::Who {
                 roster: vec![state(ana(), 1), state(bob(), 1)],
+                attached: 0,
                 profiles: [(ana().id, "0123456789abcdef".to_owned())].into(),
             },
         ),

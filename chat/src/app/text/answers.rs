@@ -46,7 +46,12 @@ impl Page<'_> {
     }
 
     fn who(&self, who: &Who) -> String {
-        let head = format!("{} in {}", count(who.members.len() as u64, "member"), who.place.place());
+        let listeners = match who.listeners {
+            0 => String::new(),
+            n => format!(", {}", count(n, "listener")),
+        };
+        let members = count(who.members.len() as u64, "member");
+        let head = format!("{members} in {}{listeners}", who.place.place());
         let rows = who.members.iter().map(|member| {
             let mut row = self.name(member.member);
             let notes = [
