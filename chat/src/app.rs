@@ -214,6 +214,7 @@ impl App {
         let room = place.as_ref().and_then(|place| self.rooms.get(place));
         let body = match (answer, room) {
             (Answer::Peers(links), _) => Some(question::peers(&links, |member| self.id(member), reference)),
+            (Answer::Rooms(others), _) => Some(self.rooms(others, reference)),
             (answer @ Answer::Status { .. }, room) => self.status(room, answer, reference),
             (answer, Some(room)) => {
                 let (people, at) = (&room.people, room.at());

@@ -3,16 +3,17 @@
 
 mod host;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::select;
 use futures::{FutureExt, Stream, StreamExt};
 use multicast::{Contact, Node, NodeId};
-use nodeset::Registration;
 use nodeset::client::{Client, Contacts, Enrolment, RegistryStatus, Standing, StartError};
+use nodeset::{PeerId, Registration};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::credentials::Credentials;
 use crate::exit::Exit;
+use crate::names;
 use crate::settings;
 use host::Host;
 
@@ -32,9 +34,13 @@ const KNOCK: Duration = Duration::from_secs(1);
 /// How long to wait for the first list of a registry that answers: usually a round trip.
 const FIRST_LIST: Duration = Duration::from_secs(1);
 
+/// The rooms of everybody else, as registries know them.
+type Seen = Arc<Mutex<BTreeMap<PeerId, Vec<String>>>>;
+
 /// Registrations, for as long as this lives.
 #[derive(Debug)]
 pub struct Registries {
+    seen: Seen,
     status: watch::Receiver<Vec<RegistryStatus>>,
     rooms: watch::Sender<Vec<String>>,
     stop: Option<oneshot::Sender<()>>,
@@ -78,7 +84,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
     {
         let _ = plan.notices.send(notice).await;
     }
-    let credentials = plan.credentials;
+    let (credentials, seen) = (plan.credentials, Seen::default());
     let registration = Registration::new(credentials.key.node(), plan.nick, node.addr()).with_rooms([plan.room]);
     let shown = (credentials.key.clone(), credentials.proofs.clone());
     let mine = credentials.clone();
@@ -89,7 +95,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
             let own = own_eviction
                 .into_stream()
                 .filter_map(async |node| Some(Contact::Evicted { node: node.ok()? }));
-            node.contacts(select(introductions(contacts), own));
+            node.contacts(select(introductions(contacts, seen.clone()), own));
             Some(client)
         }
         Err(StartError::NoRegistry) => None,
@@ -127,6 +133,7 @@ pub async fn start(plan: Plan<'_>, node: &Node) -> Result<Registries, Exit> {
         tokio::spawn(keeper.run(stopped))
     });
     Ok(Registries {
+        seen,
         status,
         rooms,
         stop: Some(stop),
@@ -153,6 +160,16 @@ impl Registries {
     pub fn one_holds_a_lease(&self) -> bool {
         let status = self.status.borrow();
         status.iter().any(|one| one.standing == Standing::Registered)
+    }
+
+    /// In which rooms others are, and how many.
+    pub fn rooms(&self) -> BTreeMap<String, u64> {
+        let seen = self.seen.lock().expect("never held over a panic");
+        let mut rooms = BTreeMap::new();
+        for room in seen.values().flatten() {
+            *rooms.entry(room.clone()).or_default() += 1;
+        }
+        rooms
     }
 
     /// From now on others are told that this instance is in these rooms.
@@ -261,23 +278,37 @@ fn advice(refusal: &StartError) -> String {
 
 /// What nodeset says of peers, for multicast, each with the address that it prefers. Also of those in other rooms: which
 /// groups are shared is found out when they are dialled, and changes.
-fn introductions(contacts: Contacts) -> impl Stream<Item = Contact> + Send {
-    contacts.map(|contact| match contact {
-        nodeset::client::Contact::Live { id, addrs, .. } => {
-            let node = NodeId(id.to_bytes());
-            match addrs.first() {
-                Some(addr) => Contact::Live { node, addr: *addr },
-                None => Contact::Gone { node },
+fn introductions(contacts: Contacts, seen: Seen) -> impl Stream<Item = Contact> + Send {
+    contacts
+        .inspect(move |contact| note(contact, &seen))
+        .map(|contact| match contact {
+            nodeset::client::Contact::Live { id, addrs, .. } => {
+                let node = NodeId(id.to_bytes());
+                match addrs.first() {
+                    Some(addr) => Contact::Live { node, addr: *addr },
+                    None => Contact::Gone { node },
+                }
             }
-        }
-        nodeset::client::Contact::Gone { id } => Contact::Gone {
-            node: NodeId(id.to_bytes()),
-        },
-        nodeset::client::Contact::Evicted { id } => Contact::Evicted {
-            node: NodeId(id.to_bytes()),
-        },
-        nodeset::client::Contact::Unknown => Contact::Unknown,
-    })
+            nodeset::client::Contact::Gone { id } => Contact::Gone {
+                node: NodeId(id.to_bytes()),
+            },
+            nodeset::client::Contact::Evicted { id } => Contact::Evicted {
+                node: NodeId(id.to_bytes()),
+            },
+            nodeset::client::Contact::Unknown => Contact::Unknown,
+        })
+}
+
+/// Notes in which rooms somebody is. What was known last is kept while no registry is in reach.
+fn note(contact: &nodeset::client::Contact, seen: &Seen) {
+    use nodeset::client::Contact;
+    let mut seen = seen.lock().expect("never held over a panic");
+    match contact {
+        // Listeners are nobody whom one would join.
+        Contact::Live { id, nick, rooms, .. } if !names::is_listener(nick) => drop(seen.insert(*id, rooms.clone())),
+        Contact::Gone { id } | Contact::Evicted { id } => drop(seen.remove(id)),
+        _ => {}
+    }
 }
 
 struct Keeper {

@@ -139,6 +139,7 @@ fn rooms(peers: &[nodeset::Peer]) -> Body {
     Body::Rooms(Rooms {
         reference: None,
         rooms: rooms.collect(),
+        others: Vec::new(),
     })
 }
 

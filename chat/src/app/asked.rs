@@ -7,7 +7,7 @@ mod told;
 use multicast::Dot;
 
 use super::command::{self, Asked, Command};
-use super::line::{self, Body, Ref};
+use super::line::{self, Body, Elsewhere, Ref};
 use super::place::Place;
 use super::question::{self, Question};
 use super::room::{ROOMS_MAX, Room};
@@ -91,10 +91,6 @@ impl App {
             Command::Topic { text } => return self.topic(text, place.as_ref(), reference, out),
             Command::Ignore { peer, ignored } => return self.ignore(peer, ignored, place.as_ref(), reference, out),
             Command::Fault(wish) => self.fault(wish, place.as_ref())?,
-            Command::Rooms => {
-                out.tell(self.rooms(reference));
-                return Ok(());
-            }
             Command::Help => {
                 out.tell(question::help(reference));
                 return Ok(());
@@ -121,6 +117,7 @@ impl App {
         match command {
             Command::Peers => return Ok(Question::Peers),
             Command::Status => return Ok(Question::Status),
+            Command::Rooms => return Ok(Question::Rooms),
             _ => {}
         }
         let room = self.room(place)?;
@@ -166,7 +163,7 @@ impl App {
         }
         if self.rooms.contains_key(&place) {
             self.look_at(Some(place));
-            out.tell(self.rooms(reference));
+            out.tell(self.rooms(Vec::new(), reference));
             return Ok(());
         }
         self.check_count()?;
@@ -198,11 +195,12 @@ impl App {
         Ok(())
     }
 
-    fn rooms(&self, reference: Option<Ref>) -> Body {
+    pub(super) fn rooms(&self, others: Vec<Elsewhere>, reference: Option<Ref>) -> Body {
         let row = |room: &Room| room.row(self.current.as_ref() == Some(&room.place));
         Body::Rooms(line::Rooms {
             reference,
             rooms: self.rooms.values().map(row).collect(),
+            others,
         })
     }
 

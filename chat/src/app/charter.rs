@@ -235,6 +235,12 @@ impl Charters {
         all.find(|(rank, _)| rank.2 == key).map(|(_, charter)| charter)
     }
 
+    /// All rooms that are open, each with the name under which it shows.
+    pub fn all(&self) -> impl Iterator<Item = (String, &Charter)> {
+        let open = self.open.iter();
+        open.filter_map(|(rank, charter)| Some((self.shown(rank.2)?, charter)))
+    }
+
     /// What an operation is about, as people read it.
     pub fn name(&self, operation: &Operation) -> String {
         match operation {

@@ -9,8 +9,8 @@ use super::Said;
 use super::chaos::Fault;
 use super::command::{self, COMMANDS};
 use super::line::{
-    At, Body, ClockNow, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers, Ping, Ref,
-    RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
+    At, Body, ClockNow, Elsewhere, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers,
+    Ping, Ref, RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
 };
 use super::people::People;
 use super::text::Stamp;
@@ -32,6 +32,8 @@ pub enum Question {
     Info(Dot),
     Peers,
     Status,
+    /// Which rooms there are elsewhere.
+    Rooms,
     /// How long somebody takes to answer.
     Ping(MemberId),
     /// What a fault makes of this chat.
@@ -73,6 +75,7 @@ pub enum Answer {
     /// It is there now, or is not, and why.
     Fault(Result<Fault, String>),
     Peers(Vec<Link>),
+    Rooms(Vec<Elsewhere>),
     Status {
         registries: Vec<RegistryLine>,
         gauges: Gauges,
@@ -126,7 +129,7 @@ impl Context<'_> {
                 reference,
                 ..command::error("not_done", why)
             }),
-            Answer::Peers(_) | Answer::Status { .. } => return None,
+            Answer::Peers(_) | Answer::Rooms(_) | Answer::Status { .. } => return None,
         })
     }
 

@@ -261,7 +261,8 @@ pub async fn ask(running: &mut Running, settings: &Settings, what: &'static str,
 fn rows(answer: &Value) -> Vec<String> {
     let members = answer["members"].as_array().into_iter().flatten();
     let members = members.map(|member| format!("{}\t{}", words(&member["id"]), words(&member["addr"])));
-    let rooms = answer["rooms"].as_array().into_iter().flatten();
+    let lists = ["rooms", "others"].map(|list| answer[list].as_array());
+    let rooms = lists.into_iter().flatten().flatten();
     let rooms = rooms.map(|room| {
         let (members, unread) = (room["members"].as_u64(), room["unread"].as_u64());
         format!(

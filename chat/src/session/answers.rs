@@ -1,5 +1,6 @@
 //! Answers to the model's questions, asked of the group's task, the node and the registries.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use multicast::{Gauges, MemberId, MemberState, Node, NodeId};
@@ -8,19 +9,23 @@ use super::drive::Session;
 use super::{kept, rooms};
 use crate::app::Input;
 use crate::app::chaos::Fault;
-use crate::app::line::{Ref, RegistryLine};
+use crate::app::charter;
+use crate::app::line::{Elsewhere, Ref, RegistryLine};
 use crate::app::place::Place;
 use crate::app::question::{Answer, Question};
 use crate::registries;
 
 /// How long a ping waits: longer than any delay on purpose.
 const PING: Duration = Duration::from_secs(5);
+/// Most rooms of others that `/rooms` tells: as many as can be created.
+const ELSEWHERE_MAX: usize = charter::CHARTERS_MAX;
 
 impl Session {
     /// The answer; nothing, if it would be about a room that this instance is not in.
     pub(super) async fn answer(&mut self, place: Option<&Place>, question: Question) -> Option<Answer> {
         let room = place.and_then(|place| self.rooms.get(place));
         match question {
+            Question::Rooms => return Some(Answer::Rooms(self.elsewhere())),
             Question::Peers => return Some(Answer::Peers(self.node.links())),
             Question::Fault(fault) => return Some(Answer::Fault(self.set(fault))),
             Question::Status => {
@@ -39,9 +44,12 @@ impl Session {
         let listening = place.map_or(0, |place| self.show.listening(place));
         let sender = &room?.sender;
         Some(match question {
-            Question::Who | Question::Peers | Question::Status | Question::Ping(_) | Question::Fault(_) => {
-                who((sender.roster().await, listening), &self.node)
-            }
+            Question::Who
+            | Question::Peers
+            | Question::Rooms
+            | Question::Status
+            | Question::Ping(_)
+            | Question::Fault(_) => who((sender.roster().await, listening), &self.node),
             Question::History { limit, text } => {
                 let group = rooms::group_name(place?, room?.key);
                 match kept::history(&self.node, &group, sender, limit, text).await {
@@ -61,6 +69,36 @@ impl Session {
             Question::Why(dot) => Answer::Why(dot, sender.explain(dot).await),
             Question::Info(dot) => Answer::Info(dot, sender.explain(dot).await),
         })
+    }
+
+    /// Rooms that this instance is not in: those that were created, and those in which registries know somebody.
+    fn elsewhere(&self) -> Vec<Elsewhere> {
+        let mut rooms = BTreeMap::new();
+        for (room, members) in self.registries.rooms() {
+            let (topic, by) = (String::new(), None);
+            rooms.insert(
+                room.clone(),
+                Elsewhere {
+                    room,
+                    members,
+                    topic,
+                    by,
+                },
+            );
+        }
+        let charters = self.council.iter().flat_map(|council| council.charters.all());
+        for (room, charter) in charters {
+            let members = rooms.get(&room).map_or(0, |known| known.members);
+            let known = Elsewhere {
+                room: room.clone(),
+                members,
+                topic: charter.topic.clone(),
+                by: Some(format!("{}#{}", charter.nick, charter.by.short())),
+            };
+            rooms.insert(room, known);
+        }
+        rooms.retain(|room, _| self.rooms.get(&Place::room(room)).is_none());
+        rooms.into_values().take(ELSEWHERE_MAX).collect()
     }
 
     /// Asks somebody for an answer; the next line is read when it is there.

@@ -103,6 +103,12 @@ fn what_a_room_was_created_with_is_told_to_whoever_joins_it() {
     bob.wait_for("the creation", |line| {
         line["type"] == "txn" && line["phase"] == "committed"
     });
+    // Known to whoever is not in it.
+    bob.ask(json!({"do": "rooms", "ref": "r"}));
+    let rooms = bob.wait_for("the rooms", |line| line["type"] == "rooms");
+    let ops = &rooms["others"][0];
+    assert_eq!((&ops["room"], &ops["topic"]), (&json!("ops"), &json!("on call")));
+    assert!(ops["by"].as_str().unwrap().starts_with("ana#"), "{ops}");
     bob.ask(json!({"do": "join", "room": "ops"}));
     let topic = bob.wait_for("the topic", |line| line["type"] == "topic");
     assert_eq!((&topic["room"], &topic["topic"]), (&json!("ops"), &json!("on call")));

@@ -58,7 +58,7 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "rooms",
         "/rooms",
-        "the rooms that you are in, and what you have not seen",
+        "your rooms, what you have not seen there, and which others there are",
     ),
     entry("who", "/who", "who is here"),
     entry("nick", "/nick NAME", "be called that from now on, in all your rooms"),

@@ -186,6 +186,22 @@ pub struct Rooms {
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Ref>,
     pub rooms: Vec<RoomLine>,
+    /// Those that this instance is not in, and could join.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Elsewhere>,
+}
+
+/// A room that this instance is not in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Elsewhere {
+    pub room: String,
+    /// How many are there, as far as registries know.
+    pub members: u64,
+    /// What it was created with, by whom, if somebody created it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub topic: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// One room in an answer to `/rooms`.

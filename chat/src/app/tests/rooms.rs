@@ -25,6 +25,49 @@ fn in_both() -> Stage {
     stage
 }
 
+/// The answer to `/rooms`, where these others are known.
+fn rooms(stage: &mut Stage, others: &[line::Elsewhere]) -> String {
+    let asked = stage.take(Input::TextLine("/rooms".into()));
+    let rooms = |output: &Output| matches!(output, Output::Ask { question, .. } if *question == Question::Rooms);
+    assert!(asked.iter().all(rooms) && asked.len() == 1, "{asked:?}");
+    stage.text(Input::Answered {
+        place: None,
+        answer: Answer::Rooms(others.to_vec()),
+        reference: None,
+    })
+}
+
+#[test]
+fn rooms_of_others_are_listed_with_what_they_are_about() {
+    let mut stage = Stage::of_three();
+    let other = |room: &str, members, topic: &str, by: Option<&str>| line::Elsewhere {
+        room: room.into(),
+        members,
+        topic: topic.into(),
+        by: by.map(str::to_owned),
+    };
+    let others = [
+        other("ops", 0, "on call", Some("bob#c0de44aa")),
+        other("tea\u{1b}[2J", 2, "", None),
+    ];
+    assert_eq!(
+        rooms(&mut stage, &others),
+        "*** you are in 1 room\n  #lobby  3 members  you type here\n*** others, to /join\n  #ops  nobody there  on call\n  \
+         #tea\u{fffd}[2J  2 members"
+    );
+    let answer = Input::Answered {
+        place: None,
+        answer: Answer::Rooms(others.to_vec()),
+        reference: Some(1.into()),
+    };
+    let line = &stage.json(answer)[0];
+    assert_eq!(
+        line["others"][0],
+        json!({"room": "ops", "members": 0, "topic": "on call", "by": "bob#c0de44aa"})
+    );
+    assert_eq!(line["ref"], 1);
+}
+
 #[test]
 fn people_type_into_the_room_that_they_joined_last() {
     let mut stage = in_both();
@@ -50,7 +93,7 @@ fn what_is_said_in_other_rooms_is_shown_and_counted() {
     let here = in_ops(said(bob(), Post::text("here"), 4, &[(&ana(), 1), (&bob(), 2)]));
     assert_eq!(stage.text(here), "10:02:09 #ops <bob> here  [ana:1 bob:2]");
     assert_eq!(
-        stage.text(Input::TextLine("/rooms".into())),
+        rooms(&mut stage, &[]),
         "*** you are in 2 rooms\n  #lobby  3 members  1 unread\n  #ops  2 members  you type here"
     );
     let line = r#"{"do":"join","room":"lobby","ref":7}"#;
@@ -106,10 +149,7 @@ fn parting_ends_one_room() {
         stage.text(Input::TextLine("hi".into())),
         "*** you are in no room; /join ROOM"
     );
-    assert_eq!(
-        stage.text(Input::TextLine("/rooms".into())),
-        "*** you are in no room; /join ROOM"
-    );
+    assert_eq!(rooms(&mut stage, &[]), "*** you are in no room; /join ROOM");
 }
 
 #[test]

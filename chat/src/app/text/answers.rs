@@ -5,10 +5,24 @@ use multicast::{Clock, Dot};
 use super::{Page, count};
 use crate::app::clean;
 use crate::app::line::{
-    Body, ClockNow, Help, History, Info, Missing, Peers, Rooms, Status, Topic, Waiting, Who, Why, WhyState,
+    Body, ClockNow, Elsewhere, Help, History, Info, Missing, Peers, Rooms, Status, Topic, Waiting, Who, Why, WhyState,
 };
 
 mod peers;
+
+/// `#ops  2 members  on call`
+fn elsewhere(other: &Elsewhere) -> String {
+    let members = match other.members {
+        0 => "nobody there".to_owned(),
+        n => count(n, "member"),
+    };
+    let row = format!(
+        "#{}  {members}  {}",
+        clean::line(&other.room),
+        clean::line(&other.topic)
+    );
+    row.trim_end().to_owned()
+}
 
 impl Page<'_> {
     pub(super) fn answer(&self, body: &Body) -> String {
@@ -250,7 +264,13 @@ impl Page<'_> {
             0 => "you are in no room; /join ROOM".to_owned(),
             n => format!("you are in {}", count(n as u64, "room")),
         };
-        self.list(&head, rows)
+        let mut text = self.list(&head, rows);
+        if !rooms.others.is_empty() {
+            let others = rooms.others.iter().map(elsewhere);
+            text.push('\n');
+            text += &self.list("others, to /join", others);
+        }
+        text
     }
 
     fn topic(&self, topic: &Topic) -> String {
