@@ -59,12 +59,9 @@ impl Room {
             Err(why) => return self.tell_control(&from, &stamp, Some(why.to_string()), out),
         };
         let own = from.id == self.people.me();
-        let unseen = self.recent.iter().filter(|dot| !stamp.clock.covers(**dot));
+        let unseen = self.recent.iter().filter(|dot| !self.is_before(**dot, &stamp));
         let concurrent: Vec<MessageId> = unseen.map(|dot| self.people.message_id(*dot)).collect();
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(stamp.dot);
+        self.remember(stamp.dot);
         if !own {
             self.newest = Some(stamp.dot);
         }
@@ -87,9 +84,24 @@ impl Room {
         }));
     }
 
+    /// Whether a message that was delivered here before another one is in its past. Of an origin that has ended long ago
+    /// clocks have no entry any more: what it said everybody had.
+    fn is_before(&self, dot: Dot, later: &Stamp) -> bool {
+        let may_lack = !self.people.is_present(dot.origin) && (self.retires || !self.people.has_been_here(dot.origin));
+        later.clock.covers(dot) || (may_lack && later.clock.get(dot.origin) == 0)
+    }
+
+    fn remember(&mut self, dot: Dot) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(dot);
+    }
+
     /// A message of somebody who is not to be heard: it has its place, and is not shown.
     pub(super) fn on_ignored(&mut self, Said { from, stamp, .. }: Said, out: &mut Outputs) {
         self.people.named(&from);
+        self.remember(stamp.dot);
         out.tell(Body::Control(Control {
             ignored: true,
             ..self.control(&from, &stamp)
@@ -100,7 +112,11 @@ impl Room {
         match event {
             Event::Joined { member, stamp } => self.on_joined(&member, &stamp, out),
             Event::Left { member, reason, stamp } => self.on_left(&member, reason, &stamp, out),
-            Event::Control { member, stamp } => self.tell_control(&member, &stamp, None, out),
+            Event::Control { member, stamp } => {
+                // It may say that clocks have no entry any more for one who is gone.
+                self.retires = true;
+                self.tell_control(&member, &stamp, None, out);
+            }
             // Asked by a program that is no chat: it has its place in the order.
             Event::Called(request) => self.tell_control(&request.from, &request.stamp, None, out),
             Event::Silent(member) => {

@@ -29,6 +29,7 @@ struct Known {
     nick: Option<String>,
     /// Lamport time of the join message.
     joined: Option<u64>,
+    came: bool,
     present: bool,
 }
 
@@ -100,6 +101,7 @@ impl People {
         self.named(member);
         let known = self.entry(member);
         known.joined = known.joined.or(joined);
+        known.came = true;
         self.count_in(member.id);
     }
 
@@ -117,6 +119,11 @@ impl People {
     /// Whether someone is here.
     pub fn is_present(&self, member: MemberId) -> bool {
         self.known.get(&member).is_some_and(|known| known.present)
+    }
+
+    /// Whether someone is here or was, since this member came.
+    pub fn has_been_here(&self, member: MemberId) -> bool {
+        self.known.get(&member).is_some_and(|known| known.came)
     }
 
     /// Everyone who is here, by id.
@@ -292,6 +299,7 @@ impl People {
             name: member.name.to_string(),
             nick: None,
             joined: None,
+            came: false,
             present: false,
         })
     }

@@ -30,6 +30,8 @@ pub(super) struct Room {
     pub(super) untold: Vec<Dot>,
     /// What this member is called from now on, if it is not what it came with.
     pub(super) nick: Option<String>,
+    /// Clocks may lack entries of those who are gone.
+    pub(super) retires: bool,
     /// The newest message of somebody else.
     pub(super) newest: Option<Dot>,
     /// Messages of others since people last looked at it.
@@ -52,6 +54,7 @@ impl Room {
             about: None,
             untold: Vec::new(),
             nick: None,
+            retires: false,
             newest: None,
             unread: 0,
             made: false,

@@ -67,6 +67,11 @@ fn whoever_is_cut_off_misses_nothing_when_that_heals() {
     assert!(cyd.json().iter().all(|line| line["text"] != "unheard"));
     assert!(ana.json().iter().all(|line| line["text"] != "alone"));
     assert_eq!(answer(&mut cyd, json!({"do": "heal", "ref": "h"}))["type"], "heal");
-    cyd.wait_text("unheard");
-    ana.wait_text("alone");
+    // Neither side had seen what the other one said.
+    let (unheard, alone) = (cyd.wait_text("unheard"), ana.wait_text("alone"));
+    assert_eq!(unheard["concurrent"], json!([alone["id"]]));
+    assert_eq!(alone["concurrent"], json!([unheard["id"]]));
+    ana.say("cyd, there you are");
+    let seen = cyd.wait_text("cyd, there you are");
+    assert_eq!((&seen["concurrent"], &seen["mention"]), (&json!([]), &json!(true)));
 }

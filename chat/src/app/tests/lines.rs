@@ -72,6 +72,54 @@ fn concurrent_names_what_neither_side_had_seen() {
 }
 
 #[test]
+fn what_everybody_had_long_ago_is_not_concurrent() {
+    let mut room = Stage::of_three();
+    room.json(said(bob(), Post::text("last words"), 4, &[(&bob(), 2)]));
+    let gone = Event::Closed {
+        origin: bob(),
+        last_seq: 2,
+        discarded: 0,
+    };
+    room.json(heard(gone));
+    // Cyd has not heard them, as long as nothing says that everybody had.
+    let apart = room.json(said(cyd(), Post::text("apart"), 5, &[(&cyd(), 2)]));
+    assert_eq!(apart[0]["concurrent"], json!(["bob#c0de44aa:2"]));
+    let retired = Event::Control {
+        member: cyd(),
+        stamp: stamp(&cyd(), 6, &[(&bob(), 2), (&cyd(), 3)]),
+    };
+    assert_eq!(room.json(heard(retired))[0]["type"], "control");
+    let later = room.json(said(cyd(), Post::text("later"), 7, &[(&cyd(), 4)]));
+    assert_eq!(later[0]["concurrent"], json!([]));
+    // Nor is what was kept of an earlier life of somebody.
+    let mut room = Stage::of_three();
+    let former = member(0xf0f0f0f0, "bob");
+    room.json(said(former.clone(), Post::text("kept"), 2, &[(&former, 2)]));
+    let now = room.json(said(cyd(), Post::text("now"), 5, &[(&cyd(), 2)]));
+    assert_eq!(now[0]["concurrent"], json!([]));
+}
+
+#[test]
+fn what_mentions_this_member_is_marked() {
+    let mut room = Stage::of_three();
+    let mentions = |room: &mut Stage, from: Member, kind, text: &str| {
+        let post = Post {
+            kind,
+            ..Post::text(text)
+        };
+        room.json(said(from.clone(), post, 4, &[(&from, 2)]))[0]["mention"].clone()
+    };
+    assert_eq!(mentions(&mut room, bob(), Kind::Text, "lunch, ANA?"), true);
+    assert_eq!(mentions(&mut room, bob(), Kind::Action, "looks at ana"), true);
+    assert_eq!(mentions(&mut room, bob(), Kind::Text, "banana"), false);
+    assert_eq!(
+        mentions(&mut room, ana(), Kind::Text, "I, ana"),
+        false,
+        "nobody mentions oneself"
+    );
+}
+
+#[test]
 fn every_event_of_a_group_has_a_line() {
     let mut room = Stage::of_three();
     let dot = |seq| Dot { origin: bob().id, seq };

@@ -1,6 +1,7 @@
 //! What people see.
 
 use super::*;
+use crate::word::Word;
 
 #[test]
 fn text_lines_are_as_agreed() {
@@ -73,8 +74,27 @@ fn hostile_names_and_texts_are_neutralised() {
     let eve = member(0xe0e0e0e0, "eve>\u{1b}[2J\n");
     let mut room = Stage::of_three();
     let hostile = Post::text("\u{1b}]0;title\u{7}\u{202E}x\n\u{9b}2J");
+    let told = |word: Word, seq| {
+        let stamp = stamp(&eve, 6, &[(&eve, seq)]);
+        let from = eve.clone();
+        inside(Inside::Told(Told { from, stamp, word }))
+    };
+    let reply = Post {
+        reply_to: Some(Dot { origin: eve.id, seq: 1 }),
+        ..Post::text("\u{9b}2J")
+    };
+    let topic = Word::Topic {
+        text: "\u{1b}c\u{2028}\u{202E}".into(),
+        set: None,
+    };
     for input in [
         joined(eve.clone(), 4, &[(&eve, 1)]),
+        told(Word::Nick("\u{1b}[31m\n".into()), 2),
+        told(topic, 3),
+        said(eve.clone(), reply, 5, &[(&eve, 4)]),
+        Input::TextLine("/topic".into()),
+        Input::TextLine("/ignore \u{1b}c".into()),
+        Input::TextLine("/ping \u{202E}".into()),
         said(eve.clone(), hostile, 5, &[(&eve, 2)]),
         heard(Event::Left {
             member: eve.clone(),
