@@ -155,7 +155,7 @@ fn other_commands_of_an_invited_home_work() {
 
     let mut tail = Chat::start(guest.command("-n bob tail --count 1"));
     ana.wait_for("the listener", |line| {
-        line["type"] == "join" && line["from"]["nick"] == "bob" && line["lamport"].as_u64() > Some(4)
+        line["type"] == "control" && line["from"]["nick"] == "bob.listener"
     });
     ana.say("to a script");
     assert_eq!(tail.wait().code, Some(0));
