@@ -217,8 +217,8 @@ impl App {
             (Answer::Rooms(others), _) => Some(self.rooms(others, reference)),
             (answer @ Answer::Status { .. }, room) => self.status(room, answer, reference),
             (answer, Some(room)) => {
-                let (people, at) = (&room.people, room.at());
-                Context { people, at }.body(answer, reference)
+                let (people, at, recent) = (&room.people, room.at(), &room.recent);
+                Context { people, at, recent }.body(answer, reference)
             }
             // The room was left in the meantime, and so nobody can say what the answer means.
             (_, None) => None,

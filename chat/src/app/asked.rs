@@ -130,7 +130,7 @@ impl App {
             Command::Why { id } => Question::Why(message(id)?),
             Command::Info { id: Some(id) } => Question::Info(message(id)?),
             Command::Info { id: None } => match room.recent.back() {
-                Some(last) => Question::Info(*last),
+                Some((last, _)) => Question::Info(*last),
                 None => return Err(command::error("nothing_yet", "no message was delivered here yet")),
             },
             _ => Question::Who,

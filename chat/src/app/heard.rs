@@ -59,9 +59,9 @@ impl Room {
             Err(why) => return self.tell_control(&from, &stamp, Some(why.to_string()), out),
         };
         let own = from.id == self.people.me();
-        let unseen = self.recent.iter().filter(|dot| !self.is_before(**dot, &stamp));
-        let concurrent: Vec<MessageId> = unseen.map(|dot| self.people.message_id(*dot)).collect();
-        self.remember(stamp.dot);
+        let unseen = self.recent.iter().filter(|(dot, _)| !self.is_before(*dot, &stamp));
+        let concurrent: Vec<MessageId> = unseen.map(|(dot, _)| self.people.message_id(*dot)).collect();
+        self.remember(stamp.dot, held_ms);
         if !own {
             self.newest = Some(stamp.dot);
         }
@@ -91,17 +91,20 @@ impl Room {
         later.clock.covers(dot) || (may_lack && later.clock.get(dot.origin) == 0)
     }
 
-    fn remember(&mut self, dot: Dot) {
+    fn remember(&mut self, dot: Dot, held_ms: u64) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(dot);
+        self.recent.push_back((dot, held_ms));
     }
 
     /// A message of somebody who is not to be heard: it has its place, and is not shown.
-    pub(super) fn on_ignored(&mut self, Said { from, stamp, .. }: Said, out: &mut Outputs) {
+    pub(super) fn on_ignored(&mut self, said: Said, out: &mut Outputs) {
+        let Said {
+            from, stamp, held_ms, ..
+        } = said;
         self.people.named(&from);
-        self.remember(stamp.dot);
+        self.remember(stamp.dot, held_ms);
         out.tell(Body::Control(Control {
             ignored: true,
             ..self.control(&from, &stamp)

@@ -1,6 +1,6 @@
 //! Questions that only the group's task or the registries can answer, and what the answers look like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use multicast::{Clock, Dot, Explanation, Gauges, HeldMessage, Link, Member, MemberId, MemberState};
@@ -87,6 +87,8 @@ pub enum Answer {
 pub(super) struct Context<'a> {
     pub people: &'a People,
     pub at: Where,
+    /// What was delivered last, and for how many milliseconds it had waited.
+    pub recent: &'a VecDeque<(Dot, u64)>,
 }
 
 impl Context<'_> {
@@ -265,7 +267,8 @@ impl Context<'_> {
             lamport: delivery.lamport,
             clock: self.people.vector(delivery.clock()),
             sent_at: utc_of_micros(delivery.sent_at),
-            held_ms: delivery.held_for.as_millis() as u64,
+            // The log does not know.
+            held_ms: self.recent.iter().find(|recent| recent.0 == dot).map(|recent| recent.1),
             text: Post::decode(&delivery.payload).ok().map(|post| post.text),
         })
     }

@@ -22,8 +22,8 @@ pub(super) struct Room {
     pub(super) outbox: Outbox,
     /// Whether this member's own join was delivered.
     pub(super) entered: bool,
-    /// What was delivered last, for `concurrent`.
-    pub(super) recent: VecDeque<Dot>,
+    /// What was delivered last, for `concurrent`, and for how many milliseconds it had waited.
+    pub(super) recent: VecDeque<(Dot, u64)>,
     /// What it is about.
     pub(super) about: Option<About>,
     /// First messages of those who came since, and have not been told that.

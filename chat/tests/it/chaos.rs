@@ -36,7 +36,10 @@ fn an_answer_to_what_is_late_is_held_and_why_says_what_it_waits_for() {
     );
     let ping = answer(&mut cyd, json!({"do": "ping", "peer": "bob", "ref": "p"}));
     assert!(ping["round_trip_us"].as_u64().unwrap() >= 3_000_000, "{ping}");
-    assert!(cyd.wait_text("yes")["held_ms"].as_u64().unwrap() > 0);
+    let yes = cyd.wait_text("yes");
+    assert!(yes["held_ms"].as_u64().unwrap() > 0);
+    let info = answer(&mut cyd, json!({"do": "info", "id": yes["id"], "ref": "i"}));
+    assert_eq!(info["held_ms"], yes["held_ms"]);
     let texts: Vec<_> = cyd
         .json()
         .into_iter()

@@ -116,7 +116,9 @@ pub struct Info {
     pub lamport: u64,
     pub clock: Vector,
     pub sent_at: String,
-    pub held_ms: u64,
+    /// Of one that was delivered lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }

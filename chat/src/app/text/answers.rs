@@ -195,8 +195,10 @@ impl Page<'_> {
             format!("sent at       {} (its sender's clock)", info.sent_at),
             format!("logical time  {}", info.lamport),
             format!("clock         {}", self.vector(&info.clock.clock)),
-            format!("held for      {} ms", info.held_ms),
         ];
+        if let Some(ms) = info.held_ms {
+            rows.push(format!("held for      {ms} ms"));
+        }
         if let Some(text) = &info.text {
             rows.push(format!("text          {}", clean::line(text)));
         }
