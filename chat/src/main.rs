@@ -46,7 +46,7 @@ use control::client;
 use exit::Exit;
 use input::Typed;
 use session::{Cause, Ended, Job};
-use settings::{Format, Settings};
+use settings::{Format, Registries, Settings};
 
 /// How long the reader of stdout may take for the last lines when a signal ended the chat.
 const HASTY: Duration = Duration::from_secs(2);
@@ -89,6 +89,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Exit {
     };
     match (job, cli.command) {
         (Some(job), _) => run(settings, job),
+        (None, Some(Command::Who)) if settings.registries == Registries::None => run(settings, Job::Who),
         (None, Some(Command::Who)) => with_runtime(|| who::run(&settings, "who")).unwrap_or_else(|exit| exit),
         (None, Some(Command::Rooms)) => with_runtime(|| who::run(&settings, "rooms")).unwrap_or_else(|exit| exit),
         (None, Some(Command::Doctor)) => with_runtime(|| doctor::run(&settings)).unwrap_or_else(|exit| exit),
@@ -138,6 +139,7 @@ async fn ask_running(settings: &Settings, job: &Job, text: &str) -> Option<Exit>
     let exit = match job {
         Job::Join => None,
         Job::Tail(tail) => Some(client::tail(running, settings, tail, &console).await),
+        Job::Who => client::ask(&mut running, settings, "who", &console).await,
         Job::Send(send) => client::send(&mut running, settings, send, text, &console).await,
     };
     drop(console);
@@ -167,6 +169,12 @@ fn prepare(settings: &mut Settings, job: &Job, text: &str) -> Option<Vec<Typed>>
             settings.stay = true;
             settings.nick = names::listener(&settings.nick);
             Some(Vec::new())
+        }
+        Job::Who => {
+            settings.ephemeral = true;
+            settings.store = None;
+            settings.nick = names::listener(&settings.nick);
+            Some(vec![Typed::Line(r#"{"do":"who"}"#.to_owned()), Typed::End])
         }
         Job::Send(send) => {
             settings.ephemeral = true;

@@ -52,6 +52,8 @@ pub enum Job {
     Send(Send),
     /// Listen.
     Tail(Tail),
+    /// See who is there, where no registry can be asked.
+    Who,
 }
 
 /// Why a run ends.

@@ -64,7 +64,7 @@ async fn registered(settings: &Settings) -> Result<Vec<nodeset::Peer>, Exit> {
         Registries::Named(names) => names,
         Registries::Default(name) => vec![name],
         Registries::None => {
-            let text = "`chat who` and `chat rooms` ask a registry: name one with --registry, or join with --peer and type /who";
+            let text = "`chat rooms` asks a registry: name one with --registry, or join with --peer and type /rooms";
             return Err(Exit::Usage(text.into()));
         }
     };
@@ -121,6 +121,15 @@ fn who(settings: &Settings, peers: &[nodeset::Peer]) -> Body {
         members: members.collect(),
         listeners,
     })
+}
+
+/// One tab-separated row a member, for scripts.
+pub fn rows(who: &Who) -> String {
+    let row = |member: &MemberLine| {
+        let addr = member.addr.as_deref().unwrap_or_default();
+        format!("{}\t{}", clean::line(&member.id), clean::line(addr))
+    };
+    who.members.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
 /// Every room that somebody is in.

@@ -187,7 +187,12 @@ impl Context<'_> {
             reference,
             place: self.at.clone(),
             members: members.collect(),
-            listeners: listeners.len() as u64 + attached,
+            // Whoever asks only to see who is there does not count itself.
+            listeners: listeners
+                .iter()
+                .filter(|state| state.member.id != self.people.me())
+                .count() as u64
+                + attached,
         })
     }
 

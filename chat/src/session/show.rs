@@ -15,6 +15,7 @@ use crate::control;
 use crate::control::hub::{Hub, Wire};
 use crate::exit::Exit;
 use crate::settings::{Format, Settings};
+use crate::who;
 
 /// The model with its console.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Show {
 enum Selection {
     Everything,
     Messages,
+    /// Who is there.
+    Who,
     Nothing,
 }
 
@@ -62,6 +65,7 @@ impl Show {
         };
         let selection = match (job, settings.output) {
             (Job::Tail(tail), _) if !tail.events => Selection::Messages,
+            (Job::Who, _) => Selection::Who,
             (Job::Send(_), Format::Text) => Selection::Nothing,
             _ => Selection::Everything,
         };
@@ -219,14 +223,18 @@ impl Show {
                 line.body,
                 Body::Hello(_) | Body::Message(_) | Body::Error(_) | Body::Bye(_)
             ),
+            Selection::Who => matches!(line.body, Body::Hello(_) | Body::Who(_) | Body::Error(_) | Body::Bye(_)),
             Selection::Nothing => false,
         };
         if !selected {
             return None;
         }
-        match self.format {
-            Format::Json => Some(Item::Json(line)),
-            Format::Text => self.app.text(&line, self.color).map(Item::Text),
+        match (self.format, &line.body) {
+            (Format::Text, Body::Who(who)) if self.selection == Selection::Who => {
+                (!who.members.is_empty()).then(|| Item::Text(who::rows(who)))
+            }
+            (Format::Json, _) => Some(Item::Json(line)),
+            (Format::Text, _) => self.app.text(&line, self.color).map(Item::Text),
         }
     }
 }

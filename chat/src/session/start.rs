@@ -81,7 +81,7 @@ pub(super) async fn join(
     let (tell, mut notices) = mpsc::channel(NOTICES);
     let plan = Plan {
         registries: &credentials.registries(settings),
-        may_serve: !matches!(job, Job::Send(_)),
+        may_serve: matches!(job, Job::Join | Job::Tail(_)),
         notices: tell,
         peers: &peers,
         nick: &claim.nick,

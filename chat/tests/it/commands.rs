@@ -108,6 +108,36 @@ fn who_lists_the_members_of_a_room() {
 }
 
 #[test]
+fn who_asks_a_peer_where_there_is_no_registry() {
+    let place = Place::new();
+    let ana = place.chat("-n ana");
+    let id = ana.joined();
+    let hello = ana.wait_for("hello", |line| line["type"] == "hello");
+    let addr = hello["addr"].as_str().unwrap();
+    let run = place.run(&format!("who -p {addr}"), "");
+    assert_eq!(run.exit.code, Some(0), "{}", run.exit.stderr);
+    assert_eq!(run.stdout, format!("{id}\t{addr}"));
+    let run = place.run(&format!("--json who -p {addr}"), "");
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let types: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["hello", "who", "bye"]);
+    assert_eq!(
+        (&lines[1]["members"][0]["id"], &lines[1]["listeners"]),
+        (&json!(id), &json!(0))
+    );
+    // Nobody saw them come and go.
+    let (lines, _) = ana.leave();
+    assert_eq!(lines.iter().filter(|line| line["type"] == "join").count(), 1);
+    assert_eq!(lines.iter().filter(|line| line["type"] == "leave").count(), 1);
+    let alone = place.run("who -p 127.0.0.1:9", "");
+    assert_eq!(alone.exit.code, Some(3), "{}", alone.exit.stderr);
+}
+
+#[test]
 fn settings_come_from_flag_environment_file_and_default() {
     let place = Place::new();
     let directory = place.home().join(".config/nodeset");
