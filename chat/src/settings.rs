@@ -20,7 +20,7 @@ use crate::names;
 use file::File;
 use table::{Source, Table};
 pub use words::duration;
-use words::{address, check_ui, default_registry, format, one_of, registries, socket};
+use words::{address, check_color, check_ui, default_registry, format, one_of, registries, socket};
 
 /// How long a leave waits: long enough for a retransmission or two, short enough for someone who waits for a shell.
 pub const LINGER: Duration = Duration::from_secs(5);
@@ -113,14 +113,13 @@ fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 
+/// Size, age, and messages that are told.
+type Bounds = (Option<String>, Option<String>, Option<u64>);
+
 impl Table<'_> {
     fn settle(&mut self, flags: Flags, file: File) -> Result<Settings, String> {
         let peers = self.list("peer", flags.peer, file.peer, "");
-        let standard = if peers.is_empty() {
-            default_registry()
-        } else {
-            String::new()
-        };
+        let standard = peers.is_empty().then(default_registry).unwrap_or_default();
         let registry = self.list("registry", flags.registry, file.registry, &standard);
         let registries = registries(registry, &peers)?;
         let peers: Vec<_> = peers.iter().map(|peer| address(peer, None)).collect::<Result<_, _>>()?;
@@ -138,21 +137,9 @@ impl Table<'_> {
         let data = data.map(|data| data.join(&profile));
         let keys = data.as_ref().map(|data| data.join("keys"));
         let store = self.store(flags.store, file.store, data.filter(|_| !ephemeral), ephemeral);
-        let size = self.text("history_size", flags.history_size, file.history_size, store::KEEP);
-        let age = self.text("history_age", flags.history_age, file.history_age, "");
-        let keep = store::Keep::read(&size, &age)?;
-        let backlog = (
-            flags.backlog.map(|n| n.to_string()),
-            file.backlog.map(|n| n.to_string()),
-        );
-        let backlog = self.text("backlog", backlog.0, backlog.1, BACKLOG).parse();
-        let backlog = backlog.unwrap_or(usize::MAX).min(store::BACKLOG_MAX);
-        let by_flag = self.source("invite", flags.invite.is_some(), false) == Source::Flag;
-        let invite = flags.invite.filter(|invite| by_flag || !invite.is_empty());
-        // The text itself is a secret.
-        let shown = if invite.is_some() { "(given)" } else { "" };
-        let source = self.source("invite", invite.is_some(), false);
-        self.rows.push(("invite", shown.to_owned(), source));
+        let history = (flags.history_size, flags.history_age, flags.backlog);
+        let (keep, backlog) = self.history(history, (file.history_size, file.history_age, file.backlog))?;
+        let invite = self.invite(flags.invite);
 
         let room = self.text("room", flags.room, file.room, "lobby");
         let room = room.strip_prefix('#').unwrap_or(&room).to_owned();
@@ -174,9 +161,7 @@ impl Table<'_> {
         let input = self.text("input", flags.input, file.input, "text");
         let stamp = self.text("stamp", flags.stamp, file.stamp, "vector");
         let color = self.text("color", flags.color, file.color, "auto");
-        if !["auto", "always", "never"].contains(&color.as_str()) {
-            return Err(one_of("color", "auto, always or never"));
-        }
+        check_color(&color)?;
         let ui = self.text("ui", flags.ui, file.ui, "auto");
         check_ui(&ui)?;
 
@@ -211,6 +196,27 @@ impl Table<'_> {
             log_file: flags.log_file.or(file.log_file),
             rows: std::mem::take(&mut self.rows),
         })
+    }
+
+    /// How much of a room is kept, and how much of it is told at a join.
+    fn history(&mut self, flags: Bounds, file: Bounds) -> Result<(store::Keep, usize), String> {
+        let size = self.text("history_size", flags.0, file.0, store::KEEP);
+        let age = self.text("history_age", flags.1, file.1, "");
+        let keep = store::Keep::read(&size, &age)?;
+        let number = |n: Option<u64>| n.map(|n| n.to_string());
+        let backlog = self.text("backlog", number(flags.2), number(file.2), BACKLOG).parse();
+        let backlog = backlog.unwrap_or(usize::MAX).min(store::BACKLOG_MAX);
+        Ok((keep, backlog))
+    }
+
+    fn invite(&mut self, flag: Option<String>) -> Option<String> {
+        let by_flag = self.source("invite", flag.is_some(), false) == Source::Flag;
+        let invite = flag.filter(|invite| by_flag || !invite.is_empty());
+        // The text itself is a secret.
+        let shown = if invite.is_some() { "(given)" } else { "" };
+        let source = self.source("invite", invite.is_some(), false);
+        self.rows.push(("invite", shown.to_owned(), source));
+        invite
     }
 
     /// Where messages are kept: what was named, or the profile's own file.

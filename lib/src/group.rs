@@ -5,6 +5,7 @@ pub(crate) mod call;
 mod events;
 mod farewell;
 pub(crate) mod faulty;
+mod hear;
 pub(crate) mod keep;
 mod listing;
 mod mailbox;

@@ -79,6 +79,13 @@ pub(super) fn format(name: &str, text: &str) -> Result<Format, String> {
     }
 }
 
+pub(super) fn check_color(color: &str) -> Result<(), String> {
+    match color {
+        "auto" | "always" | "never" => Ok(()),
+        _ => Err(one_of("color", "auto, always or never")),
+    }
+}
+
 pub(super) fn check_ui(ui: &str) -> Result<(), String> {
     match ui {
         "auto" | "line" => Ok(()),

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use crate::engine::Frame;
 use crate::faults::{Fate, Faults};
-use crate::group::task::Task;
 use crate::id::MemberId;
 
 /// Frames of a group that are late at once; further ones are lost, and said again by the protocol. A frame has 1 MiB at
@@ -15,7 +14,7 @@ use crate::id::MemberId;
 pub(crate) const MAX_LATE: usize = 256;
 
 /// A frame, and who waits for what is said to it.
-type Heard = (MemberId, Frame, Option<oneshot::Sender<Vec<Frame>>>);
+pub(super) type Heard = (MemberId, Frame, Option<oneshot::Sender<Vec<Frame>>>);
 
 /// What the faults have in hand.
 pub(super) struct Faulty {
@@ -47,7 +46,7 @@ impl Faulty {
     }
 
     /// The frame, if it is to be heard now.
-    fn pass(&mut self, (from, frame, answer): Heard) -> Option<Heard> {
+    pub(super) fn pass(&mut self, (from, frame, answer): Heard) -> Option<Heard> {
         let drawn = self.draw();
         match self.faults.fate(from, &frame, drawn) {
             Fate::Heard => Some((from, frame, answer)),
@@ -64,7 +63,8 @@ impl Faulty {
         }
     }
 
-    fn due(&mut self) -> Option<Heard> {
+    /// A late frame that is to be heard now.
+    pub(super) fn due(&mut self) -> Option<Heard> {
         let next = self.late.first_entry()?;
         (next.key().0 <= Instant::now()).then(|| next.remove())
     }
@@ -76,26 +76,5 @@ impl Faulty {
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
-    }
-}
-
-impl Task {
-    /// A frame from the net: heard now, later, or never.
-    pub(super) fn on_frame(&mut self, from: MemberId, frame: Frame, answer: Option<oneshot::Sender<Vec<Frame>>>) {
-        let heard = (from, frame, answer);
-        let heard = match &mut self.state.faulty {
-            Some(faulty) => faulty.pass(heard),
-            None => Some(heard),
-        };
-        if let Some((from, frame, answer)) = heard {
-            self.hear(from, frame, answer);
-        }
-    }
-
-    /// Hears what was late and is due.
-    pub(super) fn hear_late(&mut self) {
-        while let Some((from, frame, answer)) = self.state.faulty.as_mut().and_then(Faulty::due) {
-            self.hear(from, frame, answer);
-        }
     }
 }

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::engine::{Batch, Engine, Frame, Input};
+use crate::engine::{Batch, Engine, Input};
 use crate::event::Event;
 use crate::group::backlog::{Backlog, Told};
 use crate::group::call::Calls;
 use crate::group::faulty::Faulty;
 use crate::group::keep::Keeping;
 use crate::group::mailbox::{Inbox, Outgoing};
-use crate::group::ping::{self, Pings};
+use crate::group::ping::Pings;
 use crate::group::show;
 use crate::group::turn::Turn;
 use crate::group::{Ask, Outcast, Private, SendError, Shared, Wanted};
@@ -217,36 +217,6 @@ impl Task {
             Knock::Refused { member } => {
                 self.state.members_changed = true;
                 self.handle(Input::Refused { peer: member });
-            }
-        }
-    }
-
-    /// What a member says goes to the engine, or to the layer above it.
-    pub(super) fn hear(&mut self, from: MemberId, frame: Frame, answer: Option<oneshot::Sender<Vec<Frame>>>) {
-        match frame {
-            Frame::Answer { dot, reply } => {
-                match ping::is_ping(dot) {
-                    true => self.state.pings.on_answer(from),
-                    false => self.state.calls.on_answer(from, dot, reply),
-                }
-                answer.map(|answer| answer.send(Vec::new()));
-            }
-            Frame::Asking { dot } => {
-                let said = self.state.calls.said(dot).or_else(|| ping::answer(dot));
-                let said: Vec<Frame> = said.into_iter().collect();
-                match answer {
-                    Some(answer) => drop(answer.send(said)),
-                    None => said.into_iter().for_each(|frame| self.say(from, frame)),
-                }
-            }
-            frame => {
-                let is_data = matches!(frame, Frame::Push(_) | Frame::Pulled(_));
-                // What is not taken now is sent again: a peer's cursor waits for the answer.
-                if (self.state.behind || self.is_swamped()) && is_data {
-                    answer.into_iter().for_each(|answer| drop(answer.send(Vec::new())));
-                } else {
-                    self.state.turn.hear(from, frame, answer);
-                }
             }
         }
     }

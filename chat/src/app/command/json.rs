@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Asked, Command, Create, Error, error, table, typed};
+use super::{Asked, Command, Create, Entry, Error, error, table, typed};
 use crate::app::chaos::{self, Wish};
 use crate::app::clean;
 use crate::app::line::Ref;
@@ -65,6 +65,10 @@ impl Fields<'_> {
             screen: None,
             ..table::unknown(&name)
         })?;
+        self.built(entry)
+    }
+
+    fn built(&self, entry: &'static Entry) -> Result<Command, Error> {
         match entry.name {
             "me" => Ok(Command::Send {
                 kind: Kind::Action,
@@ -75,20 +79,6 @@ impl Fields<'_> {
                 id: self.optional("id")?,
                 text: self.needed("reply", "text")?,
             }),
-            "nick" => Ok(Command::Nick {
-                nick: self.needed("nick", "name")?,
-            }),
-            "topic" => Ok(Command::Topic {
-                text: self.optional("text")?,
-            }),
-            "ping" => Ok(Command::Ping {
-                peer: self.needed("ping", "peer")?,
-            }),
-            "ignore" => Ok(Command::Ignore {
-                peer: self.optional("peer")?,
-                ignored: Some(self.flag_or("ignored", true)?),
-            }),
-            "delay" | "drop" | "partition" | "heal" => self.wish(entry.name).map(Command::Fault),
             "why" => Ok(Command::Why {
                 id: self.needed("why", "id")?,
             }),
@@ -114,6 +104,7 @@ impl Fields<'_> {
                 limit: self.number("limit")?.unwrap_or(super::HISTORY).min(super::HISTORY_MAX),
                 text: self.optional("text")?.filter(|text| !text.is_empty()),
             }),
+            "nick" | "topic" | "ping" | "ignore" | "delay" | "drop" | "partition" | "heal" => self.about(entry.name),
             "search" => typed::build(entry, &self.needed("search", "text")?),
             "leave" => typed::build(entry, &self.optional("reason")?.unwrap_or_default()),
             "stamp" => typed::build(entry, &self.optional("mode")?.unwrap_or_default()),
@@ -131,6 +122,26 @@ impl Fields<'_> {
                     clean::line(name)
                 ),
             )),
+        }
+    }
+
+    /// What this chat tells of itself and of a room, and what it does about peers.
+    fn about(&self, name: &str) -> Result<Command, Error> {
+        match name {
+            "nick" => Ok(Command::Nick {
+                nick: self.needed("nick", "name")?,
+            }),
+            "topic" => Ok(Command::Topic {
+                text: self.optional("text")?,
+            }),
+            "ping" => Ok(Command::Ping {
+                peer: self.needed("ping", "peer")?,
+            }),
+            "ignore" => Ok(Command::Ignore {
+                peer: self.optional("peer")?,
+                ignored: Some(self.flag_or("ignored", true)?),
+            }),
+            _ => self.wish(name).map(Command::Fault),
         }
     }
 
