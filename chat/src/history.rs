@@ -6,7 +6,10 @@ mod print;
 mod query;
 pub mod store;
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use multicast::GroupId;
 use multicast::store::{Canonical, Page, Store, StoreError, Stored};
@@ -51,7 +54,7 @@ pub fn run(settings: &Settings, wanted: &cli::History) -> Exit {
         Err(exit) => return exit,
     };
     let mut printer = Printer::new(settings, false);
-    told(tell(&mut *store, settings, &query, &mut printer))
+    told(tell(&mut *store, &settings.room, &query, &mut printer))
 }
 
 /// Prints all of it, in a form that other programs read.
@@ -68,7 +71,34 @@ pub fn export(settings: &Settings, wanted: &cli::Export) -> Exit {
         Format::Json
     };
     let mut printer = Printer::new(&settings, wanted.format == "jsonl");
-    told(tell(&mut *store, &settings, &Query::everything(), &mut printer))
+    told(tell(&mut *store, &settings.room, &Query::everything(), &mut printer))
+}
+
+/// Writes all that is kept of a group, which shows as the room of the settings, into a new file, as `chat export` does;
+/// returns how many messages that are.
+///
+/// # Errors
+/// In words. A file that was begun stays as it is.
+pub fn save(settings: &Settings, group: &str, file: &Path) -> Result<u64, String> {
+    let name = clean::line(&file.display().to_string());
+    let mut store = match store::to_read(settings) {
+        Ok(Some(store)) => store,
+        Ok(None) => return Err("this chat keeps nothing, so there is nothing to export".to_owned()),
+        Err(exit) => return Err(exit.words().unwrap_or_default()),
+    };
+    let opened = File::options().write(true).create_new(true).mode(0o600).open(file);
+    let file = opened.map_err(|error| format!("cannot write {name}: {error}"))?;
+    let settings = Settings {
+        output: Format::Json,
+        ..settings.clone()
+    };
+    let mut printer = Printer::to(&settings, true, Box::new(file));
+    match tell(&mut *store, group, &Query::everything(), &mut printer) {
+        // A first and a last line are no messages.
+        Ok(()) => Ok(printer.lines().saturating_sub(2)),
+        Err(Stop::Store(error)) => Err(error.to_string()),
+        Err(Stop::Stdout(error)) => Err(format!("cannot write {name}: {error}")),
+    }
 }
 
 fn told(done: Result<(), Stop>) -> Exit {
@@ -81,8 +111,8 @@ fn told(done: Result<(), Stop>) -> Exit {
     }
 }
 
-fn tell(store: &mut dyn Store, settings: &Settings, query: &Query, printer: &mut Printer) -> Result<(), Stop> {
-    let group = GroupId::named(&settings.room);
+fn tell(store: &mut dyn Store, group: &str, query: &Query, printer: &mut Printer) -> Result<(), Stop> {
+    let group = GroupId::named(group);
     let mut reader = Reader {
         group,
         names: Names::of_group(store, group)?,

@@ -125,6 +125,7 @@ impl App {
         Ok(match command {
             Command::History { limit, text } => Question::History { limit, text },
             Command::Ping { peer } => Question::Ping(room.other(&peer)?),
+            Command::Export { file } => Question::Export(file.unwrap_or_else(|| export_name(room))),
             Command::Clock => Question::Clock,
             Command::Held => Question::Held,
             Command::Why { id } => Question::Why(message(id)?),
@@ -238,6 +239,17 @@ fn reply(room: &Room, id: Option<&str>, text: String) -> Result<Post, line::Erro
         text,
         reply_to: Some(answered),
     })
+}
+
+/// `chat-lobby.jsonl`; whatever could lead to another directory is left out.
+fn export_name(room: &Room) -> String {
+    let name: String = room
+        .place
+        .to_string()
+        .chars()
+        .filter(|c| names::nick_allows(*c))
+        .collect();
+    format!("chat-{name}.jsonl")
 }
 
 /// The message of a room that an id means.

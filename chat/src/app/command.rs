@@ -64,6 +64,10 @@ pub enum Command {
         limit: usize,
         text: Option<String>,
     },
+    /// Write what is kept of the room into a new file.
+    Export {
+        file: Option<String>,
+    },
     Who,
     Clock,
     Held,

@@ -67,6 +67,7 @@ pub enum Body {
     Rooms(Rooms),
     Topic(Topic),
     Ping(Ping),
+    Export(Export),
     Ignored(Ignored),
     Chaos(Chaos),
     History(History),
@@ -115,6 +116,7 @@ impl Body {
             | Self::History(History { place, .. })
             | Self::Topic(Topic { place, .. })
             | Self::Ping(Ping { place, .. })
+            | Self::Export(Export { place, .. })
             | Self::Chaos(Chaos { place, .. })
             | Self::Waiting(Waiting { place, .. })
             | Self::Why(Why { place, .. })
@@ -144,6 +146,7 @@ impl Body {
             | Self::Rooms(Rooms { reference, .. })
             | Self::Topic(Topic { reference, .. })
             | Self::Ping(Ping { reference, .. })
+            | Self::Export(Export { reference, .. })
             | Self::Ignored(Ignored { reference, .. })
             | Self::Chaos(Chaos { reference, .. })
             | Self::Stamp(StampMode { reference, .. })
@@ -185,6 +188,7 @@ impl Body {
             Self::Rooms(_) => "rooms",
             Self::Topic(_) => "topic",
             Self::Ping(_) => "ping",
+            Self::Export(_) => "export",
             Self::Ignored(_) => "ignore",
             Self::Chaos(chaos) => chaos.name,
             Self::History(_) => "history",

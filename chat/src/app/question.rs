@@ -9,8 +9,8 @@ use super::Said;
 use super::chaos::Fault;
 use super::command::{self, COMMANDS};
 use super::line::{
-    At, Body, ClockNow, Elsewhere, Error, Help, HelpLine, History, Info, MemberLine, Message, Missing, PeerLine, Peers,
-    Ping, Ref, RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
+    At, Body, ClockNow, Elsewhere, Error, Export, Help, HelpLine, History, Info, MemberLine, Message, Missing,
+    PeerLine, Peers, Ping, Ref, RegistryLine, StampMode, Waiting, WaitingMessage, Where, Who, Why, WhyState,
 };
 use super::people::People;
 use super::text::Stamp;
@@ -34,6 +34,8 @@ pub enum Question {
     Status,
     /// Which rooms there are elsewhere.
     Rooms,
+    /// Write what is kept of the room into that new file.
+    Export(String),
     /// How long somebody takes to answer.
     Ping(MemberId),
     /// What a fault makes of this chat.
@@ -74,6 +76,8 @@ pub enum Answer {
     Ping(MemberId, Option<Duration>),
     /// It is there now, or is not, and why.
     Fault(Result<Fault, String>),
+    /// So many messages were written into that file; or why they were not.
+    Exported(Result<(String, u64), String>),
     Peers(Vec<Link>),
     Rooms(Vec<Elsewhere>),
     Status {
@@ -126,8 +130,14 @@ impl Context<'_> {
                 round_trip_us: took.map(|took| took.as_micros() as u64),
                 member,
             }),
+            Answer::Exported(Ok((file, messages))) => Body::Export(Export {
+                reference,
+                place: self.at.clone(),
+                file,
+                messages,
+            }),
             Answer::Fault(Ok(fault)) => self.chaos(fault, reference),
-            Answer::Fault(Err(why)) => Body::Error(Error {
+            Answer::Fault(Err(why)) | Answer::Exported(Err(why)) => Body::Error(Error {
                 reference,
                 ..command::error("not_done", why)
             }),

@@ -1,6 +1,6 @@
 //! Stored messages as the lines that the chat prints: the same model makes them.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,7 +16,7 @@ use crate::session::{now, uses_color};
 use crate::settings::{Format, Settings};
 use crate::word::Word;
 
-/// Writes lines to stdout.
+/// Writes lines to stdout, or into a file.
 pub(super) struct Printer {
     app: App,
     place: Place,
@@ -26,11 +26,15 @@ pub(super) struct Printer {
     exports: bool,
     n: u64,
     /// What was printed is seen at once, and is not written line by line if it is much.
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Box<dyn Write>>,
 }
 
 impl Printer {
     pub(super) fn new(settings: &Settings, exports: bool) -> Self {
+        Self::to(settings, exports, Box::new(io::stdout().lock()))
+    }
+
+    pub(super) fn to(settings: &Settings, exports: bool, out: Box<dyn Write>) -> Self {
         // Nobody takes part, so that it looks the same whoever asks.
         let nobody = Member {
             id: MemberId([0; 16]),
@@ -64,7 +68,7 @@ impl Printer {
             color: uses_color(settings),
             exports,
             n: 0,
-            out: BufWriter::new(io::stdout().lock()),
+            out: BufWriter::new(out),
         }
     }
 
@@ -86,6 +90,11 @@ impl Printer {
             self.tell(vec![line], None)?;
         }
         self.out.flush()
+    }
+
+    /// How many lines were written.
+    pub(super) fn lines(&self) -> u64 {
+        self.n
     }
 
     pub(super) fn strangers(&self, clock: &Clock) -> Vec<MemberId> {

@@ -1,6 +1,7 @@
 //! Answers to the model's questions, asked of the group's task, the node and the registries.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use multicast::{Gauges, MemberId, MemberState, Node, NodeId};
@@ -13,7 +14,9 @@ use crate::app::charter;
 use crate::app::line::{Elsewhere, Ref, RegistryLine};
 use crate::app::place::Place;
 use crate::app::question::{Answer, Question};
+use crate::history;
 use crate::registries;
+use crate::settings::Settings;
 
 /// How long a ping waits: longer than any delay on purpose.
 const PING: Duration = Duration::from_secs(5);
@@ -49,6 +52,7 @@ impl Session {
             | Question::Rooms
             | Question::Status
             | Question::Ping(_)
+            | Question::Export(_)
             | Question::Fault(_) => who((sender.roster().await, listening), &self.node),
             Question::History { limit, text } => {
                 let group = rooms::group_name(place?, room?.key);
@@ -105,11 +109,33 @@ impl Session {
     pub(super) fn ping(&mut self, place: Place, member: MemberId, reference: Option<Ref>) {
         let Some(room) = self.rooms.get(&place) else { return };
         let sender = room.sender.clone();
-        self.pinging = Some(Box::pin(async move {
+        self.asking = Some(Box::pin(async move {
             let took = sender.ping(member, PING).await;
             Input::Answered {
                 place: Some(place),
                 answer: Answer::Ping(member, took),
+                reference,
+            }
+        }));
+    }
+
+    /// Writes what is kept of a room into a file, on a thread of its own; the next line is read when that is done.
+    pub(super) fn export(&mut self, place: Place, file: String, reference: Option<Ref>) {
+        let Some(room) = self.rooms.get(&place) else { return };
+        let group = rooms::group_name(&place, room.key);
+        let settings = Settings {
+            room: place.to_string().trim_start_matches('#').to_owned(),
+            ..self.settings.clone()
+        };
+        self.asking = Some(Box::pin(async move {
+            let path = PathBuf::from(&file);
+            let work = tokio::task::spawn_blocking(move || history::save(&settings, &group, &path));
+            let saved = work
+                .await
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            Input::Answered {
+                place: Some(place),
+                answer: Answer::Exported(saved.map(|messages| (file, messages))),
                 reference,
             }
         }));

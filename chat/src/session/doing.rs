@@ -40,6 +40,11 @@ impl Session {
             Output::TellAgain { place, word } => self.tell_again(place, word),
             Output::Ask {
                 place: Some(place),
+                question: Question::Export(file),
+                reference,
+            } => self.export(place, file, reference),
+            Output::Ask {
+                place: Some(place),
                 question: Question::Ping(member),
                 reference,
             } => self.ping(place, member, reference),

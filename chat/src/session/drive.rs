@@ -71,8 +71,8 @@ pub struct Session {
     output_closed: Option<Pending<()>>,
     pub(super) leaving: Option<Leaving>,
     pub(super) control: Option<Server>,
-    /// A ping that is not answered yet; the next line is read when it is.
-    pub(super) pinging: Option<Pending<Input>>,
+    /// A question whose answer takes long; the next line is read when it is there.
+    pub(super) asking: Option<Pending<Input>>,
     /// With `--chaos`.
     pub(super) faults: Option<Faults>,
     /// Why nothing more can be kept.
@@ -89,7 +89,7 @@ enum Step {
     Typed(Typed),
     Control(Heard),
     Sent(Attempt),
-    Pinged(Input),
+    Answered(Input),
     Joined(rooms::Attempt),
     Council(News),
     Proposed(Proposed),
@@ -137,7 +137,7 @@ impl Session {
             output_closed: Some(Box::pin(console.closed())),
             leaving: None,
             control: None,
-            pinging: None,
+            asking: None,
             faults: None,
             store_failed: None,
         };
@@ -164,7 +164,7 @@ impl Session {
         let idle = self.show.is_idle();
         // What was said is shown before the next line is read, so that an answer to that line stands below it.
         let said =
-            self.sending.is_none() && self.joining.is_none() && self.pinging.is_none() && self.rooms.are_settled();
+            self.sending.is_none() && self.joining.is_none() && self.asking.is_none() && self.rooms.are_settled();
         // So is what was proposed; and which rooms there are, is known before one is joined by its name.
         let decided = self.proposing.is_none() && self.council.as_ref().is_none_or(Council::has_learned);
         let reads = idle && self.input_open && said && decided;
@@ -179,7 +179,7 @@ impl Session {
             open = self.show.advance(), if !idle => Step::Told { open },
             (place, event) = self.rooms.next(), if idle => Step::Event(place, event),
             attempt = maybe(self.sending.as_mut()) => Step::Sent(attempt),
-            pinged = maybe(self.pinging.as_mut()), if idle => Step::Pinged(pinged),
+            answer = maybe(self.asking.as_mut()), if idle => Step::Answered(answer),
             attempt = maybe(self.joining.as_mut()), if idle => Step::Joined(attempt),
             news = news(self.council.as_mut()), if idle => Step::Council(news),
             proposed = maybe(self.proposing.as_mut()), if idle => Step::Proposed(proposed),
@@ -204,9 +204,9 @@ impl Session {
             Step::Typed(typed) => self.on_typed(typed).await,
             Step::Control(heard) => self.on_control(heard).await,
             Step::Sent(attempt) => self.on_sent(attempt),
-            Step::Pinged(pinged) => {
-                self.pinging = None;
-                self.take(pinged).await;
+            Step::Answered(answer) => {
+                self.asking = None;
+                self.take(answer).await;
             }
             Step::Joined(attempt) => self.on_joined(attempt),
             Step::Council(news) => self.on_council(news),

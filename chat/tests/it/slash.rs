@@ -113,3 +113,42 @@ fn what_a_room_was_created_with_is_told_to_whoever_joins_it() {
     let topic = bob.wait_for("the topic", |line| line["type"] == "topic");
     assert_eq!((&topic["room"], &topic["topic"]), (&json!("ops"), &json!("on call")));
 }
+
+#[test]
+fn what_is_kept_of_a_room_is_exported_while_one_is_in_it() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let mut ana = place.chat(&format!("-n ana -r {}", registry.addr));
+    ana.joined();
+    for text in ["one", "two"] {
+        ana.say(text);
+    }
+    ana.wait_text("two");
+    let file = place.home().join("kept.jsonl");
+    ana.ask(json!({"do": "export", "file": file, "ref": "e"}));
+    let done = ana.wait_for("the export", |line| line["type"] == "export");
+    // With the join.
+    assert_eq!(
+        (&done["messages"], &done["room"], &done["ref"]),
+        (&json!(3), &json!("lobby"), &json!("e"))
+    );
+    let restored = place.run(&format!("-n other history --restore {}", file.display()), "");
+    assert_eq!(restored.exit.code, Some(0), "{}", restored.exit.stderr);
+    assert!(
+        restored.exit.stderr.contains("restored 3 messages"),
+        "{}",
+        restored.exit.stderr
+    );
+    // Nothing is written over.
+    ana.ask(json!({"do": "export", "file": file, "ref": "again"}));
+    let refused = ana.wait_for("a refusal", |line| line["type"] == "error");
+    assert_eq!(
+        (&refused["code"], &refused["ref"]),
+        (&json!("not_done"), &json!("again"))
+    );
+    assert!(refused["text"].as_str().unwrap().contains("exists"), "{refused}");
+    let mut cyd = place.chat(&format!("-n cyd --ephemeral -r {}", registry.addr));
+    cyd.joined();
+    cyd.ask(json!({"do": "export", "ref": "no"}));
+    let refused = cyd.wait_for("a refusal", |line| line["type"] == "error");
+    assert!(refused["text"].as_str().unwrap().contains("keeps nothing"), "{refused}");
+}

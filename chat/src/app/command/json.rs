@@ -105,6 +105,9 @@ impl Fields<'_> {
                 text: self.optional("text")?.filter(|text| !text.is_empty()),
             }),
             "nick" | "topic" | "ping" | "ignore" | "delay" | "drop" | "partition" | "heal" => self.about(entry.name),
+            "export" => Ok(Command::Export {
+                file: self.optional("file")?,
+            }),
             "search" => typed::build(entry, &self.needed("search", "text")?),
             "leave" => typed::build(entry, &self.optional("reason")?.unwrap_or_default()),
             "stamp" => typed::build(entry, &self.optional("mode")?.unwrap_or_default()),

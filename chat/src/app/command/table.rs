@@ -67,6 +67,11 @@ pub const COMMANDS: &[Entry] = &[
         "/history [N|TEXT]",
         "the last N messages that are kept, or the last ones with these words",
     ),
+    entry(
+        "export",
+        "/export [FILE]",
+        "write what is kept of this room into a new file, for chat history --restore",
+    ),
     entry("search", "/search TEXT", "the last messages with these words"),
     entry("clock", "/clock", "what you have delivered, as a vector clock"),
     entry(

@@ -53,6 +53,9 @@ pub(super) fn build(entry: &'static Entry, argument: &str) -> Result<Command, Er
         "rooms" => Command::Rooms,
         "who" => Command::Who,
         "history" => history(argument),
+        "export" => Command::Export {
+            file: (!argument.is_empty()).then(|| argument.to_owned()),
+        },
         "search" => Command::History {
             limit: HISTORY,
             text: Some(needed(argument)?),

@@ -335,3 +335,14 @@ impl Chaos {
         }
     }
 }
+
+/// What is kept of a room was written into a file.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Export {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    #[serde(flatten)]
+    pub place: Where,
+    pub file: String,
+    pub messages: u64,
+}

@@ -116,3 +116,34 @@ fn another_room_is_refused() {
     let refused = &room.json(Input::JsonLine(line.into()))[0];
     assert_eq!((&refused["code"], &refused["ref"]), (&json!("no_room"), &json!(1)));
 }
+
+#[test]
+fn an_export_goes_into_a_file_of_this_directory_unless_another_is_named() {
+    let mut room = Stage::of_three();
+    let file_of = |out: Vec<Output>| match out.as_slice() {
+        [
+            Output::Ask {
+                question: Question::Export(file),
+                ..
+            },
+        ] => file.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        file_of(room.take(Input::TextLine("/export".into()))),
+        "chat-lobby.jsonl"
+    );
+    assert_eq!(
+        file_of(room.take(Input::TextLine("/export /tmp/a b.jsonl".into()))),
+        "/tmp/a b.jsonl"
+    );
+    let other = Place::room("../x/y");
+    room.take(Input::In(other, opened(ana(), Vec::new())));
+    assert_eq!(file_of(room.take(Input::TextLine("/export".into()))), "chat-..xy.jsonl");
+    let done = Input::Answered {
+        place: Some(lobby()),
+        answer: Answer::Exported(Ok(("a\u{1b}".into(), 2))),
+        reference: None,
+    };
+    assert_eq!(room.text(done), "*** wrote 2 messages of #lobby into a\u{fffd}");
+}

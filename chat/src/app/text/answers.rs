@@ -37,6 +37,11 @@ impl Page<'_> {
             Body::Rooms(rooms) => self.rooms(rooms),
             Body::History(history) => self.history(history),
             Body::Ping(ping) => self.ping(ping),
+            Body::Export(export) => {
+                let (messages, room) = (count(export.messages, "message"), export.place.place());
+                let file = clean::line(&export.file);
+                self.star(&format!("wrote {messages} of {room} into {file}"))
+            }
             Body::Ignored(ignored) => self.ignored(ignored),
             Body::Chaos(chaos) => self.chaos(chaos),
             Body::Topic(topic) => self.topic(topic),
